@@ -1,0 +1,72 @@
+# "make demo" and "make test" work on a machine that has Python >= 3.11 (with venv and pip) and nothing else:
+# each first sets up what it needs in $(VENV) and is quick the second time. "make help" lists the targets.
+
+VENV ?= .venv
+# Exact versions, for results that can be had again. "make demo CONSTRAINTS=" takes the newest that pyproject allows.
+CONSTRAINTS ?= requirements/ci.txt
+# More arguments for pytest, for example: make test PYTEST_ARGS="-n 2 tests/unit"
+PYTEST_ARGS ?=
+# More arguments for the demonstration.
+DEMO_ARGS ?=
+# The first of these that runs and is new enough. A name on PATH may be a stub that fails, so each one is tried.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
+
+BIN = $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+RUN_READY = $(VENV)/.ready-run
+DEV_READY = $(VENV)/.ready-dev
+SETUP_INPUTS = pyproject.toml $(CONSTRAINTS)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format types layers check bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(RUN_READY) ## set up and run the main job on real images: a table and a picture of the phases
+	$(BIN)/trainphase demo $(DEMO_ARGS)
+
+test: $(DEV_READY) ## set up and run the tests (without those marked slow or gpu)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV_READY) ## style: ruff's rules and import order
+	$(BIN)/ruff check --output-format concise .
+
+format: $(DEV_READY) ## mend what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+
+types: $(DEV_READY) ## type check
+	$(BIN)/basedpyright --pythonpath $(BIN)/python --level error
+
+layers: $(DEV_READY) ## check that imports go downwards only
+	$(BIN)/lint-imports --no-cache --no-logo
+
+check: lint types layers test ## all of the above checks
+
+bench: $(DEV_READY) ## run every benchmarks/bench_*.py, one after another
+	@set -e; for f in $(wildcard benchmarks/bench_*.py); do echo "== $$f"; $(BIN)/python "$$f"; done
+
+lock: pyproject.toml ## choose the newest versions that pyproject allows and pin them in requirements/ci.txt
+	requirements/lock "$(PYTHON)"
+
+clean: ## remove the environment, builds and caches (results of runs stay)
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found: install one, or name it with make PYTHON=..." >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version); the first time takes a minute or two." >&2
+	$(PYTHON) -m venv $(VENV)
+
+# The build tool is installed first, at its pinned version, so that no step takes an unpinned one.
+$(RUN_READY): $(SETUP_INPUTS) | $(BIN)/python
+	$(PIP_INSTALL) hatchling
+	$(PIP_INSTALL) --no-build-isolation -e .
+	@touch $@
+
+$(DEV_READY): $(SETUP_INPUTS) | $(BIN)/python
+	$(PIP_INSTALL) hatchling
+	$(PIP_INSTALL) --no-build-isolation -e ".[dev]"
+	@touch $@ $(RUN_READY)

@@ -1,0 +1,85 @@
+"""Axes of a diagram: a parameter name and the values it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from trainphase.errors import RequestError
+
+SCALES = ("linear", "log", "list")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """``n`` values of the parameter ``name`` from ``lo`` to ``hi``, both ends included.
+
+    Raises RequestError when the ends are not finite or not in order, when ``n`` is below 1 (below 2 for a range), or
+    when a logarithmic axis reaches zero.
+    """
+
+    name: str
+    lo: float
+    hi: float
+    n: int
+    scale: str = "linear"
+    units: str = "1"
+    listed: tuple[float, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        label = self.name or "axis"
+        if self.scale not in SCALES:
+            raise RequestError(f"{label}: scale {self.scale!r} is unknown; use linear or log")
+        if not (np.isfinite(self.lo) and np.isfinite(self.hi)):
+            raise RequestError(f"{label}: the range {self.lo:g}:{self.hi:g} is not finite; give two finite ends")
+        if self.scale == "list":
+            if not self.listed:
+                raise RequestError(f"{label}: the list of values is empty; give at least one value")
+            return
+        if self.n < 2:
+            raise RequestError(f"{label}: {self.n} points make no range; give at least 2, for example 256")
+        if not self.lo < self.hi:
+            raise RequestError(f"{label}: the range {self.lo:g}:{self.hi:g} is empty; the first end must be the smaller")
+        if self.scale == "log" and self.lo <= 0:
+            raise RequestError(f"{label}: a logarithmic range cannot start at {self.lo:g}; start above 0")
+
+    @property
+    def values(self) -> np.ndarray:
+        """The values, float64, shape (n,)."""
+        if self.scale == "list":
+            return np.asarray(self.listed, float)
+        if self.scale == "log":
+            return np.geomspace(self.lo, self.hi, self.n)
+        return np.linspace(self.lo, self.hi, self.n)
+
+    def named(self, name: str, units: str = "1") -> Axis:
+        """The same axis for the parameter ``name``."""
+        return replace(self, name=name, units=units)
+
+    def to_json(self) -> dict[str, Any]:
+        """Name, ends, count and scale; the values too when they are a list."""
+        out: dict[str, Any] = {"name": self.name, "lo": self.lo, "hi": self.hi, "n": self.n, "scale": self.scale}
+        if self.scale == "list":
+            out["values"] = list(self.listed)
+        return out
+
+
+def linspace(lo: float, hi: float, n: int) -> Axis:
+    """A linear axis of n values from lo to hi, for :func:`trainphase.diagram`."""
+    return Axis("", float(lo), float(hi), int(n), "linear")
+
+
+def logspace(lo: float, hi: float, n: int) -> Axis:
+    """A logarithmic axis of n values from lo to hi, for :func:`trainphase.diagram`."""
+    return Axis("", float(lo), float(hi), int(n), "log")
+
+
+def values(items: Sequence[float]) -> Axis:
+    """An axis through the listed values, in their order."""
+    listed = tuple(float(v) for v in items)
+    if not listed:
+        raise RequestError("axis: the list of values is empty; give at least one value")
+    return Axis("", min(listed), max(listed), len(listed), "list", listed=listed)

@@ -1,0 +1,199 @@
+"""What there is, by name: systems with their parameters, observables, papers. No JAX here: factories load on use.
+
+A test holds each entry against the signature of its factory, and each observable against what a run reports.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from typing import Any
+
+from trainphase.errors import RequestError
+
+ENTRY_POINTS = "trainphase.systems"
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter: ``kind`` is float, int, choice or text; ``lo`` and ``hi`` bound it (``open_lo``: lo excluded).
+
+    ``axis`` tells that a diagram may range over it; text and choices may not be ranged over.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+    units: str = "1"
+    lo: float = -math.inf
+    hi: float = math.inf
+    open_lo: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def axis(self) -> bool:
+        """True when a diagram may range over the parameter."""
+        return self.kind in ("float", "int")
+
+    def check(self, value: float) -> None:
+        """Raise RequestError when a number is outside the domain."""
+        low = value <= self.lo if self.open_lo else value < self.lo
+        if not math.isfinite(value) or low or value > self.hi:
+            raise RequestError(f"{self.name}={value:g} is out of range; {self.name} must be {self.domain()}")
+
+    def domain(self) -> str:
+        """The allowed values in words."""
+        if self.kind == "choice":
+            return "one of " + ", ".join(self.choices)
+        if self.kind == "text":
+            return "text"
+        word = "a whole number" if self.kind == "int" else "a number"
+        if math.isfinite(self.lo) and math.isfinite(self.hi):
+            return f"{word} from {self.lo:g} to {self.hi:g}"
+        if math.isfinite(self.lo):
+            return f"{word} {'above' if self.open_lo else 'of at least'} {self.lo:g}"
+        return word
+
+
+@dataclass(frozen=True)
+class SystemInfo:
+    """A system as the command line and the explorer see it. ``factory`` is "module:attribute"."""
+
+    name: str
+    summary: str
+    factory: str
+    params: tuple[Param, ...]
+    observables: tuple[str, ...]
+    vocabularies: tuple[str, ...] = ("training",)
+    paper: str = ""
+
+    def param(self, name: str) -> Param:
+        """The parameter of that name; RequestError lists the parameters otherwise."""
+        for p in self.params:
+            if p.name == name:
+                return p
+        raise RequestError(f"{self.name} has no parameter {name!r}; it has {', '.join(p.name for p in self.params)}")
+
+    def load(self) -> Callable[..., Any]:
+        """The factory itself; imports the module (and JAX)."""
+        module, _, attribute = self.factory.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    @property
+    def reads_data(self) -> bool:
+        """True when the factory takes a data directory."""
+        return any(p.name == "data" for p in self.params)
+
+
+DATA = (
+    "orthogonal", "gaussian", "digits", "digits-orthogonal", "mnist", "mnist-orthogonal",
+    "fashion-mnist", "fashion-mnist-orthogonal",
+)  # fmt: skip
+
+_REGRESSION = (
+    Param("data", "choice", "orthogonal", "rows of the data matrix X; -orthogonal: the images made orthogonal", choices=DATA),
+    Param("n", "int", 20, "training samples", "samples", 1, 1e6),
+    Param("d", "int", None, "input dimension; default 100, or the number of pixels", "inputs", 1, 1e6),
+    Param("norm", "text", "sqrt-d", "length of every row x: sqrt-d, unit, keep (an image's own) or a number"),
+    Param("noise", "float", 0.0, "standard deviation of the noise on the training targets", "target units", 0.0),
+    Param("init_scale", "float", 1.0, "size of the random initialisation, relative to the teacher's", "1", 0.0, open_lo=True),
+    Param("start", "choice", "random", "random: one run; leading: the phase over all starts on the leading kernel mode",
+          choices=("random", "leading")),
+    Param("seed", "int", 0, "seed of data, teacher, noise and initialisation", "1", 0, 2**31 - 1),
+    Param("n_test", "int", 256, "test samples", "samples", 1, 1e6),
+)  # fmt: skip
+
+_LR = Param("lr", "float", 0.5, "step size of gradient descent on (1/2n) sum (g - y)^2", "step size", 0.0, open_lo=True)
+_SCALE = Param("scale", "float", 1.0, "factor on the teacher's outputs: the size of the targets", "target units", 0.0, open_lo=True)
+
+
+def _with(params: tuple[Param, ...], **defaults: Any) -> tuple[Param, ...]:
+    return tuple(replace(p, default=defaults[p.name]) if p.name in defaults else p for p in params)
+
+
+_CHEN = "Chen, Balasubramanian, Ghosal, Agrawalla 2023"
+
+_BUILT_IN = (
+    SystemInfo(
+        "cubic",
+        "the cubic map of quadratic regression, over all starts or from z0",
+        "trainphase.systems.cubic:Cubic",
+        (
+            Param("a", "float", 1.1, "step size times the kernel eigenvalue at the solution, halved; 1 is the edge of stability",
+                  "1", 0.0),
+            Param("z0", "float", None, "start of the scaled residual; left out: the phase over all starts in (-a, 2)"),
+        ),
+        ("loss", "residual", "curvature", "lyapunov", "lyapunov_se", "period", "multiplier", "increases"),
+        paper=_CHEN,
+    ),
+    SystemInfo(
+        "phase-retrieval",
+        "gradient descent on generalised phase retrieval g = (gamma/2)(x.w)^2 + c x.w",
+        "trainphase.systems.phase_retrieval:phase_retrieval",
+        (
+            _LR,
+            _SCALE,
+            Param("gamma", "float", 1.0, "weight of the quadratic term", "1", 0.0, open_lo=True),
+            Param("c", "float", 0.0, "weight of the linear term"),
+            Param("teacher", "choice", "normal", "normal: random teacher; equal: the same target for all samples",
+                  choices=("normal", "equal")),
+            *_REGRESSION,
+        ),
+        ("loss", "test_loss", "averaged_test_loss", "residual", "curvature", "lyapunov", "lyapunov_se", "period", "increases"),
+        paper=_CHEN,
+    ),
+    SystemInfo(
+        "quadratic-net",
+        "gradient descent on a two-layer net with quadratic activation, f = (1/(sqrt(m) d)) sum (x.u)^2",
+        "trainphase.systems.quadratic_net:quadratic_net",
+        (
+            replace(_LR, default=36.0),
+            _SCALE,
+            Param("m", "int", 400, "hidden units", "units", 1, 1e6),
+            *_with(_REGRESSION, n=80),
+        ),
+        ("loss", "test_loss", "averaged_test_loss", "residual", "curvature", "lyapunov", "lyapunov_se", "period", "increases"),
+        paper=_CHEN,
+    ),
+)  # fmt: skip
+
+OBSERVABLES: Mapping[str, tuple[str, str]] = {
+    "loss": ("target units squared", "training loss"),
+    "test_loss": ("target units squared", "loss on the test rows, (1/2n) sum of squares against the noiseless teacher"),
+    "averaged_test_loss": ("target units squared", "the same for predictions averaged over the second half of the run"),
+    "residual": ("1", "scaled residuals z, the coordinate of the cubic map; one per sample"),
+    "curvature": ("1", "step size times the largest eigenvalue of the neural tangent kernel; 2 is the edge of stability"),
+    "lyapunov": ("1/step", "largest Lyapunov exponent, natural logarithm per step"),
+    "lyapunov_se": ("1/step", "its standard error, from blocks of 128 steps"),
+    "period": ("steps", "length of the cycle the run settles on, 1 to 64; none when it settles on none"),
+    "multiplier": ("1", "derivative of the map along the cycle; the cycle is stable when it is below 1 in size"),
+    "increases": ("steps", "number of steps at which the training loss rose"),
+}
+
+
+def systems() -> dict[str, SystemInfo]:
+    """Built-in systems, then third-party ones under the entry point group ``trainphase.systems`` (loaded on use)."""
+    return {info.name: info for info in _BUILT_IN}
+
+
+def third_party() -> tuple[str, ...]:
+    """Names under the entry point group; nothing of theirs is imported."""
+    return tuple(sorted(point.name for point in entry_points(group=ENTRY_POINTS)))
+
+
+def system(name: str) -> SystemInfo:
+    """The system of that name; RequestError lists the names otherwise."""
+    known = systems()
+    if name in known:
+        return known[name]
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            info = point.load()
+            if not isinstance(info, SystemInfo):
+                raise RequestError(f"the entry point {name!r} is no trainphase.catalog.SystemInfo; make it one")
+            return info
+    raise RequestError(f"there is no system {name!r}; give one of {', '.join([*known, *third_party()])}")

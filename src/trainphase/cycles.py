@@ -1,0 +1,164 @@
+"""Cycles of scalar maps: found by Newton's method on the iterated map, judged by their multiplier.
+
+Waiting for a run to converge takes 1 / |1 - |multiplier|| steps, which is without bound next to every boundary. Newton's
+method finds the cycle itself from a point near it, and the product of derivatives along it decides.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from trainphase.survey import TAIL, batch_axes
+from trainphase.system import Map
+
+NEWTON = 40
+# At most this many candidate periods are tried for a lane; 60, the number up to 64 with most divisors, has twelve.
+RANKS = 12
+
+
+def _iterate(system: Map, x: jax.Array, period: jax.Array, longest: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """f^period(x) and its derivative; the loop runs to ``longest`` so that lanes of several periods share it."""
+
+    def body(k: jax.Array, c: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        y, v = c
+        y2, v2 = system.tangent(y, v)
+        on = k < period
+        return jnp.where(on, y2, y), jnp.where(on, v2, v)
+
+    return lax.fori_loop(0, longest, body, (x, jnp.ones_like(x)))
+
+
+def _newton(system: Map, x: jax.Array, period: jax.Array, longest: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Newton's method on f^period(x) = x; returns the root and the last step taken."""
+
+    def go(c: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        x, step, k = c
+        return (k < NEWTON) & (jnp.abs(step) > 2 * jnp.finfo(x.dtype).eps * (1e-3 + jnp.abs(x)))
+
+    def body(c: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        x, _, k = c
+        y, slope = _iterate(system, x, period, longest)
+        denominator = slope - 1.0
+        step = -(y - x) / jnp.where(denominator == 0, 1.0, denominator)
+        return x + step, step, k + 1
+
+    x, step, _ = lax.while_loop(go, body, (x, jnp.full_like(x, jnp.inf), 0))
+    return x, step
+
+
+def _distance(system: Map, tail: jax.Array, root: jax.Array, period: jax.Array, longest: jax.Array) -> tuple[Any, Any]:
+    """Distance to the cycle through ``root`` from the tail's last point, and from an early point of the same phase.
+
+    The two points are a multiple of twice the period apart: next to a period doubling the run alternates between the
+    two sides of the cycle, at unequal distances.
+    """
+    lag = 2 * jnp.maximum(period, 1)
+    early = tail[(TAIL - 1) % lag]
+
+    def body(k: jax.Array, c: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        y, first, last = c
+        first = jnp.where(k < period, jnp.minimum(first, jnp.abs(early - y)), first)
+        last = jnp.where(k < period, jnp.minimum(last, jnp.abs(tail[-1] - y)), last)
+        return system.step(y), first, last
+
+    big = jnp.full_like(root, jnp.inf)
+    _, first, last = lax.fori_loop(0, longest, body, (root, big, big))
+    return first, last
+
+
+def _minimal(system: Map, root: jax.Array, period: jax.Array, longest: jax.Array, scale: jax.Array) -> jax.Array:
+    """The least p with f^p(root) = root to 1e-9 of the scale: the true period of what Newton found."""
+
+    def body(k: jax.Array, c: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        y, least = c
+        y = system.step(y)
+        back = jnp.abs(y - root) <= 1e-9 * scale
+        return y, jnp.where(back & (least == 0), k + 1, least)
+
+    _, least = lax.fori_loop(0, longest, body, (root, jnp.zeros_like(period)))
+    return jnp.where(least == 0, period, jnp.minimum(least, period))
+
+
+def _judge(system: Map, tail: jax.Array, period: jax.Array, longest: jax.Array) -> dict[str, jax.Array]:
+    """Look for a cycle of the period from the end of the tail; tell its multiplier and whether the run closes in on it."""
+    scale = jnp.max(jnp.abs(tail))
+    root, step = _newton(system, tail[-1], period, longest)
+    found = jnp.isfinite(root) & (jnp.abs(step) <= 1e-6 * scale)
+    root = jnp.where(found, root, tail[-1])
+    true_period = _minimal(system, root, period, longest, scale)
+    _, multiplier = _iterate(system, root, true_period, longest)
+    first, last = _distance(system, tail, root, true_period, longest)
+    # A run on the cycle stays within rounding of it; a run on its way has come closer over the tail.
+    close = (last <= 1e-9 * scale) | ((last < first) & (last <= 0.1 * scale))
+    return {
+        "found": found & close & (jnp.abs(multiplier) < 1.0),
+        "period": true_period,
+        "multiplier": multiplier,
+        "root": root,
+        "distance": last,
+    }
+
+
+@partial(jax.jit, static_argnames=("batched",))
+def judge(system: Map, tails: jax.Array, periods: jax.Array, batched: tuple[str, ...]) -> dict[str, jax.Array]:
+    """Judge one candidate period per lane; a candidate of 0 is skipped. ``tails`` has shape (lanes, TAIL)."""
+    longest = jnp.max(periods)
+    axes = batch_axes(system, batched)
+    return jax.vmap(_judge, in_axes=(axes, 0, 0, None))(system, tails, periods, longest)
+
+
+def _candidates(recurrence: np.ndarray) -> np.ndarray:
+    """Periods to try for each lane, in increasing order, 0 where there are no more; shape (lanes, RANKS).
+
+    They are the divisors of every period at which the tail repeats within ten times the best repetition.
+    """
+    lanes, longest = recurrence.shape
+    floor = 10 * np.min(recurrence, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        good = recurrence <= floor
+    divides = np.asarray([[p % d == 0 for p in range(1, longest + 1)] for d in range(1, longest + 1)])
+    wanted = (good.astype(np.int32) @ divides.T.astype(np.int32)) > 0
+    order = np.argsort(~wanted, axis=1, kind="stable")[:, :RANKS]
+    return np.where(np.take_along_axis(wanted, order, 1), order + 1, 0)
+
+
+def stable_cycle(
+    system: Map, tails: np.ndarray, recurrence: np.ndarray, wanted: np.ndarray, batched: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """The stable cycle that each wanted lane approaches, if any.
+
+    The periods at which the tail repeats best are multiples of the true one; their divisors are tried in increasing
+    order, and the first whose cycle is stable and approached by the run is taken. That order is what tells a slow
+    approach to a 2-cycle just below its doubling from a 4-cycle just above.
+
+    Parameters
+    ----------
+    tails : (lanes, TAIL) states of scalar maps; recurrence : (lanes, 64); wanted : (lanes,) bool.
+
+    Returns arrays of shape (lanes,): ``period`` (0 where none was found), ``multiplier``, ``root``.
+    """
+    lanes = tails.shape[0]
+    out = {
+        "period": np.zeros(lanes, np.int32),
+        "multiplier": np.full(lanes, np.nan),
+        "root": np.full(lanes, np.nan),
+    }
+    todo = wanted & np.isfinite(recurrence).all(1)
+    candidates = _candidates(recurrence)
+    for rank in range(candidates.shape[1]):
+        periods = np.where(todo, candidates[:, rank], 0).astype(np.int32)
+        if not periods.any():
+            break
+        got = {k: np.asarray(v) for k, v in judge(system, tails, periods, batched).items()}
+        hit = (periods > 0) & got["found"]
+        for name in out:
+            out[name] = np.where(hit, got[name], out[name])
+        todo = todo & ~hit
+    return out
+

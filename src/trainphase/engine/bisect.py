@@ -1,0 +1,150 @@
+"""Where a label changes along one parameter: a scan, then every change narrowed by sections. No numerics of its own.
+
+A change is followed from its more regular side (the smaller code): the bracket keeps the last point of the unbroken run
+of that label and the first point of another. A sweep through chaos meets periodic windows at every scale, so a section
+may step over the first change; an audit of the regular side at all scales catches that and sends the search back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+SECTIONS = 15
+AUDIT = 64
+ROUNDS = 60
+
+Ask = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """A change of label between ``lo`` (label ``left``) and ``hi`` (label ``right``), in the search coordinate."""
+
+    lo: float
+    hi: float
+    left: int
+    right: int
+    origin: float
+    stalled: int = 0
+    audited: bool = False
+
+    @property
+    def width(self) -> float:
+        """Distance between the two ends."""
+        return self.hi - self.lo
+
+    @property
+    def from_left(self) -> bool:
+        """True when the left label is the more regular one, from which the change is followed."""
+        return self.left < self.right
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Everything a search found: the scanned points, their codes, and one bracket per change."""
+
+    points: np.ndarray
+    codes: np.ndarray
+    brackets: tuple[Bracket, ...]
+    evaluations: int
+
+
+def _changes(x: np.ndarray, codes: np.ndarray, undecided: int) -> list[Bracket]:
+    """Neighbouring decided points with different labels; undecided points between them are stepped over."""
+    keep = codes != undecided
+    x, codes = x[keep], codes[keep]
+    out = []
+    for i in np.flatnonzero(codes[1:] != codes[:-1]):
+        left, right = int(codes[i]), int(codes[i + 1])
+        origin = x[i] if left < right else x[i + 1]
+        out.append(Bracket(float(x[i]), float(x[i + 1]), left, right, float(origin)))
+    return out
+
+
+def _narrow(b: Bracket, x: np.ndarray, codes: np.ndarray, undecided: int) -> list[Bracket]:
+    """The bracket after new points inside it were labelled; a third label splits it."""
+    xs = np.concatenate([[b.lo], x, [b.hi]])
+    cs = np.concatenate([[b.left], codes, [b.right]])
+    changes = _changes(xs, cs, undecided)
+    first = changes[0] if b.from_left else changes[-1]
+    stalled = b.stalled + 1 if first.width > 0.9 * b.width else 0
+    kept = [replace(first, origin=b.origin, stalled=stalled)]
+    others = [c for c in changes if {c.left, c.right} != {b.left, b.right} and c is not first]
+    if {first.left, first.right} != {b.left, b.right}:
+        # A third label lies between: its far side is a change of its own.
+        kept += others[:1] if b.from_left else others[-1:]
+    return kept
+
+
+def _audit_points(b: Bracket, rng: np.random.Generator) -> np.ndarray:
+    """Points on the regular side of a change, at every scale between where it was known to hold and the change."""
+    end = b.lo if b.from_left else b.hi
+    reach = end - b.origin
+    if reach == 0:
+        return np.empty(0)
+    decades = max(1.0, np.log10(abs(reach) / max(b.width, 1e-15)))
+    return np.sort(end - reach * 10.0 ** -(decades * rng.random(AUDIT)))
+
+
+def _after_audit(b: Bracket, x: np.ndarray, codes: np.ndarray, undecided: int) -> Bracket:
+    """The bracket itself when the audit met no other label, or a wider one that ends at the label it met."""
+    own = b.left if b.from_left else b.right
+    wrong = (codes != own) & (codes != undecided)
+    if not wrong.any():
+        return replace(b, audited=True)
+    if b.from_left:
+        k = int(np.flatnonzero(wrong)[0])
+        return Bracket(b.origin, float(x[k]), own, int(codes[k]), b.origin)
+    k = int(np.flatnonzero(wrong)[-1])
+    return Bracket(float(x[k]), b.origin, int(codes[k]), own, b.origin)
+
+
+def search(ask: Ask, lo: float, hi: float, n: int, tol: float, undecided: int = -1, seed: int = 0) -> Scan:
+    """Find every change of label that a scan of ``n`` points shows, each narrowed to ``tol`` where labels allow it.
+
+    Parameters
+    ----------
+    ask : labels of an array of points, as integer codes of the same shape; a smaller code is a more regular label.
+    tol : target width, in the coordinate of ``lo`` and ``hi``. A bracket whose inside stays undecided is left wider.
+
+    Cost: n points, then about 15 log(spacing / tol) / log(16) + 64 points per change.
+    """
+    rng = np.random.default_rng(seed)
+    points = np.linspace(lo, hi, n)
+    codes = np.asarray(ask(points))
+    count = n
+    active = _changes(points, codes, undecided)
+    done: list[Bracket] = []
+    for _ in range(ROUNDS):
+        if not active:
+            break
+        jobs: list[tuple[Bracket, np.ndarray, bool]] = []
+        for b in active:
+            finished = (
+                b.width <= tol or b.stalled >= 3 or b.width <= 4 * np.spacing(max(abs(b.lo), abs(b.hi)))
+            )
+            if finished and b.audited:
+                done.append(b)
+                continue
+            inside = _audit_points(b, rng) if finished else np.linspace(b.lo, b.hi, SECTIONS + 2)[1:-1]
+            jobs.append((b, inside, finished))
+        if not jobs:
+            break
+        flat = np.concatenate([inside for _, inside, _ in jobs])
+        labels = np.asarray(ask(flat)) if flat.size else np.empty(0, int)
+        count += flat.size
+        active, start = [], 0
+        for b, inside, auditing in jobs:
+            mine = labels[start : start + inside.size]
+            start += inside.size
+            active += (
+                [_after_audit(b, inside, mine, undecided)]
+                if auditing
+                else _narrow(b, inside, mine, undecided)
+            )
+    unique = {(round(b.lo, 14), round(b.hi, 14), b.left, b.right): b for b in done + active}
+    ordered = tuple(sorted(unique.values(), key=lambda b: b.lo))
+    return Scan(points, codes, ordered, count)

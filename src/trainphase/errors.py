@@ -1,0 +1,23 @@
+"""Errors that end a request: one sentence each, saying what, which value, and the remedy."""
+
+from __future__ import annotations
+
+
+class TrainphaseError(Exception):
+    """The work failed. The command line prints the sentence and ends with exit code 1."""
+
+    exit_code = 1
+
+
+class RequestError(TrainphaseError):
+    """The request cannot be met as given (an unknown name, a value out of range, an unwritable path)."""
+
+    exit_code = 2
+
+
+class StoreError(RequestError):
+    """A store on disk does not fit the request, is damaged, or cannot be written."""
+
+
+class DataError(RequestError):
+    """A data set is not on this machine, or is not the one its name promises."""

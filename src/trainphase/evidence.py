@@ -1,0 +1,117 @@
+"""Evidence: what a survey of a batch of points says, reduced to the numbers that classifiers read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trainphase import cycles, ensemble
+from trainphase.survey import BLOCK, QUARTERS, batch_axes, rounded_steps, survey
+from trainphase.system import Map
+
+Arrays = dict[str, np.ndarray]
+
+
+def is_scalar(system: Map) -> bool:
+    """True when the state is a single number."""
+    leaves = jax.tree.leaves(jax.eval_shape(system.init))
+    return len(leaves) == 1 and leaves[0].shape == ()
+
+
+def _lanes(system: Map, batched: tuple[str, ...], starts: int, points: int) -> tuple[Map, Any]:
+    """One lane per (point, start): the system with repeated parameters, and the start states."""
+    if batched:
+        fields = [np.repeat(getattr(system, name), starts) for name in batched]
+        system = eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, fields)
+    u = np.tile(ensemble.stratified(starts), points)
+
+    def begin(s: Map, u: jax.Array) -> Any:
+        return s.start(u) if s.over_starts() else s.init()
+
+    states = jax.jit(jax.vmap(begin, in_axes=(batch_axes(system, batched), 0)))(system, u)
+    return system, states
+
+
+def _cycle_evidence(system: Map, reading: Arrays, batched: tuple[str, ...]) -> Arrays:
+    """For scalar maps: the stable cycle that each lane approaches, unless it escaped or is clearly chaotic."""
+    lam, se = reading["lyapunov"], reading["lyapunov_se"]
+    with np.errstate(invalid="ignore"):
+        wanted = ~reading["escaped"] & ~(lam > 4 * se + 1e-3)
+    tails = reading["tail"][..., 0]
+    return cycles.stable_cycle(system, tails, reading["recurrence"], wanted, batched)
+
+
+def _repeat_evidence(reading: Arrays) -> Arrays:
+    """For other maps: the least period at which the recorded tail repeats."""
+    scale = np.sqrt(2 * reading["loss_max"])[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = reading["recurrence"] / scale
+    hits = relative <= 1e-7
+    first = np.argmax(hits, axis=1)
+    any_hit = hits.any(axis=1)
+    finite = np.where(np.isfinite(relative), relative, np.inf)
+    distance = np.where(any_hit, relative[np.arange(len(first)), first], finite.min(axis=1))
+    return {"repeat": np.where(any_hit, first + 1, 0), "repeat_distance": distance}
+
+
+def gather(system: Map, batched: tuple[str, ...], points: int, steps: int, starts: int) -> dict[str, Arrays]:
+    """Survey ``points`` parameter values from ``starts`` starts each.
+
+    Parameters
+    ----------
+    system : the named ``batched`` fields hold arrays of shape (points,).
+    steps : horizon, rounded up to a multiple of 512.
+
+    Returns ``{"half": ..., "full": ...}``: evidence at half the horizon and at the whole of it, arrays of shape
+    (points, starts) (``tail`` with more dimensions behind).
+
+    Cost: points * starts * steps map steps, and as many derivatives.
+    """
+    wide = system.over_starts()
+    scalar = is_scalar(system) if not batched else is_scalar(_one(system, batched))
+    starts = starts if wide else 1
+    extra: Arrays = {}
+    if wide:
+        extra = {k: np.asarray(v) for k, v in ensemble.probe(system, np.zeros(points), batched, scalar).items()}
+    lanes, states = _lanes(system, batched, starts, points)
+    blocks = jnp.asarray(rounded_steps(steps) // (BLOCK * QUARTERS))
+    raw = survey(lanes, states, blocks, batched, not (wide and scalar))
+    raw = {when: {k: v for k, v in raw[when].items()} for when in ("half", "full")}
+    final = {when: raw[when].pop("state") for when in raw}
+    out: dict[str, Arrays] = {}
+    for when in ("half", "full"):
+        reading = {k: np.asarray(v) for k, v in raw[when].items()}
+        if scalar:
+            found = _cycle_evidence(lanes, reading, batched)
+            reading |= {"cycle": found["period"], "multiplier": found["multiplier"]}
+        else:
+            reading |= _repeat_evidence(reading)
+        if hasattr(system, "curvature"):
+            reading["curvature"] = np.asarray(_curvature(lanes, final[when], batched))
+        reading["scalar"] = np.full(reading["loss"].shape, scalar)
+        reading = {k: v.reshape((points, starts) + v.shape[1:]) for k, v in reading.items()}
+        if wide:
+            reading["max_ratio"] = np.maximum(reading["max_ratio"], extra["sup_ratio"][:, None])
+            reading["escaped"] = reading["escaped"] | extra["critical_escapes"][:, None]
+            reading["critical_escapes"] = np.repeat(extra["critical_escapes"][:, None], starts, 1)
+        out[when] = reading
+    half, full = out["half"], out["full"]
+    for reading in (half, full):
+        reading["loss_half"] = half["loss"] if reading is full else half["loss_max"]
+        reading["late_rises"] = full["rises"] - half["rises"] if reading is full else half["rises"]
+        if "curvature" in full:
+            reading["curvature_half"] = half["curvature"]
+    return out
+
+
+def _one(system: Map, batched: tuple[str, ...]) -> Map:
+    fields = [getattr(system, name)[0] for name in batched]
+    return eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, fields)
+
+
+def _curvature(system: Any, states: Any, batched: tuple[str, ...]) -> jax.Array:
+    return jax.jit(jax.vmap(lambda s, x: s.curvature(x), in_axes=(batch_axes(system, batched), 0)))(system, states)

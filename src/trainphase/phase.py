@@ -1,0 +1,110 @@
+"""Phases: closed vocabularies, each label with its exact definition, colour and symbol.
+
+Colours are of the Okabe-Ito set, told apart with the common colour-vision deficiencies; symbols carry the same
+information without colour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from trainphase.errors import RequestError
+
+NOT_COMPUTED = 255
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One label: its definition in a sentence, its colour (sRGB hex) and a one-letter symbol."""
+
+    label: str
+    definition: str
+    colour: str
+    symbol: str
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A closed list of phases in order of increasing irregularity; ``undecided`` is always the last."""
+
+    name: str
+    question: str
+    phases: tuple[Phase, ...]
+
+    def __post_init__(self) -> None:
+        if self.phases[-1].label != "undecided":
+            raise RequestError(f"vocabulary {self.name!r} lacks 'undecided' as its last phase; add it")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in order."""
+        return tuple(p.label for p in self.phases)
+
+    def index(self, label: str) -> int:
+        """The code under which the label is stored."""
+        if label not in self.labels:
+            raise RequestError(f"{label!r} is no phase of {self.name!r}; the phases are {', '.join(self.labels)}")
+        return self.labels.index(label)
+
+    def label(self, code: int) -> str:
+        """The label of a stored code."""
+        return self.labels[int(code)]
+
+    @property
+    def undecided(self) -> int:
+        """The code of ``undecided``."""
+        return len(self.phases) - 1
+
+    def fractions(self, codes: np.ndarray) -> dict[str, float]:
+        """Share of each phase among the computed codes; phases that do not occur are left out."""
+        codes = np.asarray(codes).ravel()
+        codes = codes[codes != NOT_COMPUTED]
+        if codes.size == 0:
+            return {}
+        counts = np.bincount(codes, minlength=len(self.phases))
+        return {p.label: float(c / codes.size) for p, c in zip(self.phases, counts, strict=True) if c}
+
+    def worst(self, codes: np.ndarray, axis: int = -1) -> np.ndarray:
+        """The phase of an ensemble: the most irregular one that any member shows.
+
+        A member that is undecided could be anything, so the ensemble is undecided too, unless another member already
+        shows the last decided phase, which nothing can exceed.
+        """
+        codes = np.asarray(codes)
+        top = self.undecided - 1
+        decided = np.where(codes == self.undecided, -1, codes.astype(int)).max(axis)
+        unknown = (codes == self.undecided).any(axis)
+        return np.where(unknown & (decided < top), self.undecided, decided).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a classifier says of one run: the phase, its margin, and the numbers it was decided on.
+
+    ``margin`` is the distance of the deciding number from its threshold, in the units named by ``rule``.
+    """
+
+    vocabulary: Vocabulary
+    phase: str
+    margin: float
+    rule: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+TRAINING = Vocabulary(
+    "training",
+    "How does gradient descent behave at this step size?",
+    (
+        Phase("monotonic", "the loss never rises and the run converges (for a map: from every start)", "#56B4E9", "M"),
+        Phase("catapult", "the loss rises at least once (for a map: from some start), then the run converges", "#009E73", "C"),
+        Phase("periodic", "the run settles on a stable cycle of two or more steps (a periodic window included)", "#F0E442", "P"),
+        Phase("chaotic", "the run stays bounded with a positive Lyapunov exponent", "#E69F00", "X"),
+        Phase("divergent", "the run leaves every bound (for a map: from an open set of starts)", "#D55E00", "D"),
+        Phase("undecided", "the horizon does not decide; a longer run or more starts may", "#999999", "?"),
+    ),
+)
+
+VOCABULARIES = {v.name: v for v in (TRAINING,)}

@@ -1,0 +1,86 @@
+"""System: what one step of training does to a state.
+
+Gradient descent is a Map in its own right and not an integrator of a flow: its terms of second order in the step size
+are the subject.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+State = Any
+
+
+class Map(eqx.Module):
+    """A discrete rule ``state -> step(state)``; subclass it with fields for the parameters.
+
+    Fields are parameters: a plain float may become an axis of a diagram. Any pytree of float arrays is a state.
+
+    For developers
+    --------------
+    Write ``init`` and ``step``. The rest has defaults:
+
+    - ``residual(state)``: what goes to zero when training succeeds, any shape; default: the state itself.
+    - ``loss(state)``: default half the sum of squared residuals.
+    - ``escaped(state)``: True once the state can never return; default: non-finite or larger than 1e6 in size.
+    - ``tangent(state, v)``: step and its derivative along ``v``; default by automatic differentiation.
+    - ``interval()``: for a scalar state, the interval (lo, hi) of starts over which the phase of the map is taken;
+      None (default) means that the phase is that of the run from ``init``.
+    - ``over_starts()`` and ``start(u)``: the same for any state, with a curve of starts u in (0, 1) instead.
+    - ``curvature(state)``, optional: step size times the top kernel eigenvalue; lets slow runs be decided.
+    - ``predict_test(state)`` and ``test_targets()``, optional: give test losses, of single and averaged predictions.
+    - ``theory_inputs()``, optional: the numbers that the theory named by ``theory`` needs.
+
+    ``step`` must be pure and built from jax.numpy. ``trainphase.testing`` is the place for conformance checks.
+    """
+
+    theory: ClassVar[str] = ""
+    vocabularies: ClassVar[tuple[str, ...]] = ("training",)
+
+    def init(self) -> State:
+        """The state before the first step."""
+        raise NotImplementedError(f"{type(self).__name__} has no init(); return the state before the first step")
+
+    def step(self, state: State) -> State:
+        """One step."""
+        raise NotImplementedError(f"{type(self).__name__} has no step(state); return the next state")
+
+    def residual(self, state: State) -> jax.Array:
+        """What training drives to zero; here the state itself, flattened."""
+        return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)])
+
+    def loss(self, state: State) -> jax.Array:
+        """Half the sum of squared residuals."""
+        return 0.5 * jnp.sum(jnp.square(self.residual(state)))
+
+    def escaped(self, state: State) -> jax.Array:
+        """True once the state cannot return (a NaN counts as escaped)."""
+        size = jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(state)])
+        return jnp.logical_not(jnp.max(size) <= 1e6)
+
+    def tangent(self, state: State, v: State) -> tuple[State, State]:
+        """The next state, and the derivative of the step along ``v``."""
+        return jax.jvp(self.step, (state,), (v,))
+
+    def interval(self) -> tuple[jax.Array, jax.Array] | None:
+        """The interval of starts of a scalar map, or None for a single run."""
+        return None
+
+    def over_starts(self) -> bool:
+        """True when the phase is that of the map over a family of starts and not that of the run from ``init``."""
+        return self.interval() is not None
+
+    def start(self, u: jax.Array) -> State:
+        """The start at the fraction ``u`` of the family, u in (0, 1)."""
+        bounds = self.interval()
+        if bounds is None:
+            raise NotImplementedError(f"{type(self).__name__} has no interval of starts")
+        lo, hi = jnp.asarray(bounds[0]), jnp.asarray(bounds[1])
+        return lo + (hi - lo) * u
+
+    def check(self) -> None:
+        """Raise RequestError when a parameter is outside its domain; called once before a run, on concrete values."""

@@ -1,0 +1,130 @@
+"""What phase retrieval and the quadratic net share: data, targets, the leading mode, and starts along it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trainphase.errors import RequestError
+from trainphase.system import Map, State
+
+STARTS = ("random", "leading")
+# Size of the displacement of the other modes, relative to the weights at the solution.
+OFF = 0.01
+
+
+class Regression(Map):
+    """Gradient descent in parameter space on the loss (1/2n) sum_i (g_i - y_i)^2 of a model quadratic in its parameters.
+
+    Subclasses give ``predict(state, X)``, ``solution()`` and the kernel. Targets are
+    ``y = scale * teacher + noise * e`` with e standard normal, fixed by the seed.
+
+    ``start="leading"`` makes the phase that over all starts displaced from the solution along the leading eigenvector v
+    of the kernel J J^T there. The residual along v is a parabola in the displacement; its apex is the saddle (z = -a in
+    the cubic map) and the other end is where z = 2.
+    """
+
+    lr: float | jax.Array
+    scale: float | jax.Array
+    noise: float | jax.Array
+    X: jax.Array
+    X_test: jax.Array
+    teacher_train: jax.Array
+    teacher_test: jax.Array
+    noise_train: jax.Array
+    state0: jax.Array
+    leading: bool = eqx.field(static=True)
+    vocabularies: ClassVar[tuple[str, ...]] = ("training",)
+
+    def predict(self, state: State, X: jax.Array) -> jax.Array:
+        """Outputs on the rows of X, shape (rows,)."""
+        raise NotImplementedError
+
+    def solution(self) -> State:
+        """Parameters that fit the targets, on the teacher's branch."""
+        raise NotImplementedError
+
+    def kernel(self, state: State) -> jax.Array:
+        """J J^T / n, shape (n, n)."""
+        raise NotImplementedError
+
+    def targets(self) -> jax.Array:
+        """Training targets, shape (n,)."""
+        return self.scale * self.teacher_train + self.noise * self.noise_train
+
+    def test_targets(self) -> jax.Array:
+        """Test targets, without noise, shape (n_test,)."""
+        return self.scale * self.teacher_test
+
+    def predict_test(self, state: State) -> jax.Array:
+        """Outputs on the test rows, shape (n_test,)."""
+        return self.predict(state, self.X_test)
+
+    def error(self, state: State) -> jax.Array:
+        """g_i - y_i, unscaled, shape (n,)."""
+        return self.predict(state, self.X) - self.targets()
+
+    def loss(self, state: State) -> jax.Array:
+        """Training loss (1/2n) sum (g_i - y_i)^2."""
+        return 0.5 * jnp.mean(jnp.square(self.error(state)))
+
+    def init(self) -> State:
+        """The random initialisation."""
+        return jnp.asarray(self.state0)
+
+    def curvature(self, state: State) -> jax.Array:
+        """Step size times the largest eigenvalue of J J^T / n, dimensionless."""
+        # eigvalsh of a NaN matrix may fail to converge; an escaped run has no curvature.
+        k = self.kernel(state)
+        fine = jnp.all(jnp.isfinite(k))
+        top = jnp.linalg.eigvalsh(jnp.where(fine, k, jnp.eye(k.shape[0])))[-1]
+        return jnp.where(fine, self.lr * top, jnp.nan)
+
+    def escaped(self, state: State) -> jax.Array:
+        """The loss exceeds 1e8 times that of predicting zero, or is not a number."""
+        size = 0.5 * jnp.mean(jnp.square(self.targets())) + jnp.finfo(jnp.asarray(self.lr).dtype).tiny
+        return jnp.logical_not(self.loss(state) <= 1e8 * size)
+
+    def over_starts(self) -> bool:
+        """True for ``start="leading"``."""
+        return self.leading
+
+    def start(self, u: jax.Array) -> State:
+        """The start at the fraction u between the saddle (0) and the end of the invariant interval (1), on mode v."""
+        solution = self.solution()
+        values, vectors = jnp.linalg.eigh(self.kernel(solution))
+        v, n = vectors[:, -1], self.X.shape[0]
+        a = 0.5 * self.lr * values[-1]
+        _, pullback = jax.vjp(lambda s: self.predict(s, self.X), solution)
+        (direction,) = pullback(v)
+        plus, minus = self.predict(solution + direction, self.X), self.predict(solution - direction, self.X)
+        bend = jnp.dot(v, plus + minus - 2 * self.predict(solution, self.X))
+        apex = n * values[-1] / jnp.where(jnp.abs(bend) > 0, bend, 1.0)
+        # The other modes start a little off the solution too: one that sits exactly on it stays there although unstable.
+        size = jnp.sqrt(jnp.mean(jnp.square(solution)) / jnp.mean(jnp.square(self.state0)))
+        return solution + (u * jnp.sqrt((2.0 + a) / a) - 1.0) * apex * direction + OFF * size * self.state0
+
+    def check(self) -> None:
+        """Step sizes and target scales must be finite; step sizes above 0, scales and noise not negative."""
+        for name, least in (("lr", 0.0), ("scale", 0.0), ("noise", 0.0)):
+            value = np.asarray(getattr(self, name))
+            if not np.all(np.isfinite(value)):
+                raise RequestError(f"{name} = {value.ravel()[0]} is not a finite number; give a positive one")
+            if np.any(value < least) or (name != "noise" and np.any(value == 0)):
+                raise RequestError(f"{name} = {float(value.min()):g} is out of range; give a {name} above 0")
+
+
+def draw(seed: int, stream: int, *shape: int) -> np.ndarray:
+    """Standard normal numbers of one named stream of a seed; streams are independent."""
+    return np.random.default_rng([int(seed), stream]).standard_normal(shape)
+
+
+def start_flag(start: Any) -> bool:
+    """True for ``leading``, False for ``random``."""
+    if start not in STARTS:
+        raise RequestError(f"start = {start!r} is unknown; give random or leading")
+    return start == "leading"

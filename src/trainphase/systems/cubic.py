@@ -1,0 +1,88 @@
+"""The cubic map of quadratic regression.
+
+On orthogonal inputs, gradient descent on quadratic regression acts on the scaled residual of each sample by
+f_a(z) = z^3 + (a - 2) z^2 + (1 - 2 a) z with a = (step size) lambda* / 2, lambda* the kernel eigenvalue at the
+solution (Chen, Balasubramanian, Ghosal, Agrawalla 2023).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trainphase.errors import RequestError
+from trainphase.system import Map
+
+
+class Cubic(Map):
+    """The cubic map at the parameter ``a`` (dimensionless step size), over all starts in (-a, 2) or from ``z0``.
+
+    The state is not z but x with z = x^2 - a, in which the map reads x -> x (1 + a - x^2). Near z = -a the coordinate z
+    cannot hold the distance to the fixed point there, and an orbit would stick to it; x can. Starts z0 < -a, which no
+    data produce, have z = -x^2 - a and escape.
+
+    Parameters
+    ----------
+    a : dimensionless, a >= 0; a = 1 is the edge of stability of the solution z = 0.
+    z0 : start, dimensionless; None takes the phase over all starts.
+    """
+
+    a: float | jax.Array
+    z0: float | jax.Array | None = None
+    theory: ClassVar[str] = "cubic"
+
+    @property
+    def _sign(self) -> jax.Array | float:
+        return 1.0 if self.z0 is None else jnp.where(self.z0 + self.a >= 0, 1.0, -1.0)
+
+    def to_state(self, z: jax.Array) -> jax.Array:
+        """The state x >= 0 of a residual z."""
+        return jnp.sqrt(jnp.abs(z + self.a))
+
+    def residual(self, state: jax.Array) -> jax.Array:
+        """The residual z, dimensionless, shape ()."""
+        return self._sign * state * state - self.a
+
+    def loss(self, state: jax.Array) -> jax.Array:
+        """z^2 / 2."""
+        return 0.5 * jnp.square(self.residual(state))
+
+    def init(self) -> jax.Array:
+        """The start z0, or without one the middle of the interval of starts, off its special points."""
+        if self.z0 is None:
+            return self.start(jnp.asarray(0.4142))
+        return self.to_state(jnp.asarray(self.z0))
+
+    def step(self, state: jax.Array) -> jax.Array:
+        """x -> x (1 + a - x^2)."""
+        return state * ((1.0 + self.a) - self._sign * state * state)
+
+    def escaped(self, state: jax.Array) -> jax.Array:
+        """Outside the invariant interval by so much that |x| at least doubles from here on: x^2 > 3 + a + 2 > r + 2."""
+        return jnp.logical_not(state * state <= 5.0 + self.a)
+
+    def interval(self) -> tuple[jax.Array, jax.Array] | None:
+        """z in (-a, 2) in the coordinate x: (0, sqrt(2 + a))."""
+        if self.z0 is not None:
+            return None
+        a = jnp.asarray(self.a)
+        return jnp.zeros_like(a), jnp.sqrt(2.0 + a)
+
+    def curvature(self, state: jax.Array) -> jax.Array:
+        """Step size times the kernel eigenvalue, dimensionless: 2 (z + a), the rate at which the residual is reduced."""
+        return 2.0 * (self.residual(state) + self.a)
+
+    def check(self) -> None:
+        """a must be finite and not negative."""
+        a = np.asarray(self.a)
+        if not np.all(np.isfinite(a)):
+            raise RequestError(f"a = {float(a.ravel()[0]):g} is not a finite number; give a between 0 and about 3")
+        if np.any(a < 0):
+            raise RequestError(f"a = {float(a.min()):g} is negative; a is a scaled step size and starts at 0")
+        if self.z0 is not None and not np.all(np.isfinite(np.asarray(self.z0))):
+            raise RequestError("z0 is not a finite number; give a start such as 0.5, or leave z0 out for all starts")
+
+

@@ -1,0 +1,602 @@
+"""Data sets are found, checked and never unpickled; data matrices have the norms and angles promised."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainphase import data
+from trainphase.data import files, pins, sets
+from trainphase.errors import DataError, RequestError
+
+ROOT = Path(__file__).resolve().parents[2]
+# U V^T of at most 80 x 784, QR of at most 100 x 100: rounding times a power of the size (2e-15 seen).
+ORTHOGONAL = 1e-12
+# A norm is a sum of at most 784 squares, a square root, a division and a product: a few rounding errors.
+NORM = 1e-13
+
+
+@pytest.fixture(autouse=True)
+def no_caches(monkeypatch):
+    """Tests see only the folders they name, whatever lies in the caches of the machine."""
+    monkeypatch.setattr(files, "CACHES", ())
+
+
+@pytest.fixture
+def real():
+    """The folder with the real files; skips where there is none."""
+    folder = Path(os.environ.get("TRAINPHASE_DATA", ROOT / ".." / "shared" / "data"))
+    if not (folder / "mnist_first10k.npz").is_file():
+        pytest.skip("no folder with the real data files")
+    return folder
+
+
+def tiny(seed=0, shape=(28, 28), n_train=12, n_test=5):
+    """Arrays of a made-up set."""
+    rng = np.random.default_rng(seed)
+    return {
+        "x_train": rng.integers(1, 256, (n_train, *shape), dtype=np.uint8),
+        "y_train": rng.integers(0, 10, n_train, dtype=np.uint8),
+        "x_test": rng.integers(1, 256, (n_test, *shape), dtype=np.uint8),
+        "y_test": rng.integers(0, 10, n_test, dtype=np.uint8),
+    }
+
+
+def pin_to(monkeypatch, **of):
+    """Make the made-up arrays the pinned ones: the first 10 training and 4 test rows of each set."""
+    specs = dict(pins.SPECS)
+    for name, arrays in of.items():
+        name = name.replace("_", "-")
+        rows = {k: a[: 10 if "train" in k else 4] for k, a in arrays.items()}
+        digests = tuple(
+            pins.Pin(k, 0, len(a), hashlib.sha256(a.tobytes()).hexdigest()) for k, a in rows.items()
+        )
+        specs[name] = dataclasses.replace(specs[name], pins=digests)
+    monkeypatch.setattr(sets, "SPECS", specs)
+
+
+def write_idx(folder, arrays, end=".gz"):
+    """The four IDX files, as LeCun's page defines them: magic, big-endian sizes, bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, stem in files.IDX_STEMS.items():
+        a = arrays[key]
+        raw = bytes((0, 0, 8, a.ndim)) + b"".join(s.to_bytes(4, "big") for s in a.shape) + a.tobytes()
+        (folder / f"{stem}-idx{a.ndim}-ubyte{end}").write_bytes(gzip.compress(raw) if end else raw)
+
+
+def write_cifar(folder, arrays):
+    """CIFAR-10's binary layout: label, then red, green and blue planes; two rows in each of five batches."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, names in (("train", files.BINARY_TRAIN), ("test", ("test_batch.bin",))):
+        x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        rows = np.concatenate([y[:, None], np.moveaxis(x, -1, 1).reshape(len(x), -1)], axis=1)
+        for file, part in zip(names, np.array_split(rows, len(names)), strict=True):
+            (folder / file).write_bytes(part.tobytes())
+
+
+def save(file: Path, arrays: dict[str, Any]):
+    np.savez(file, **arrays)
+
+
+def refused(kind: type[RequestError] = DataError):
+    """Expect an error of this kind; `sentence` checks that its message is one."""
+    return pytest.raises(kind)
+
+
+def sentence(caught):
+    """The message, which must be one line."""
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 400, text
+    return text
+
+
+# ---------------------------------------------------------------- digits
+
+
+def test_digits_are_scikit_learns_in_their_own_order():
+    from sklearn.datasets import load_digits
+
+    raw: Any = load_digits()
+    d = data.load("digits")
+    assert d.x_train.shape == (1500, 8, 8) and d.x_test.shape == (297, 8, 8)
+    assert np.array_equal(np.concatenate([d.x_train, d.x_test]), raw.images)
+    assert np.array_equal(np.concatenate([d.y_train, d.y_test]), raw.target)
+    assert re.fullmatch("[0-9a-f]{64}", d.sha256) and d.sha256 == data.load("digits").sha256
+
+
+def test_digits_that_changed_are_refused(monkeypatch):
+    pin_to(monkeypatch, digits=tiny(shape=(8, 8)))
+    with refused() as caught:
+        data.load("digits")
+    assert "x_train" in sentence(caught)
+
+
+def test_a_loaded_set_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        data.load("digits").x_train[0] = 0
+
+
+def test_importing_the_loader_imports_neither_scikit_learn_nor_jax():
+    code = "import sys, trainphase.data; print([m for m in ('sklearn', 'jax') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------------- finding files
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize("sub", ["", "mnist", "MNIST/raw"])
+def test_idx_and_npz_hold_the_same_set(tmp_path, monkeypatch, sub, end):
+    arrays = tiny()
+    pin_to(monkeypatch, mnist=arrays)
+    write_idx(tmp_path / "idx" / sub, arrays, end)
+    (tmp_path / "npz").mkdir()
+    save(tmp_path / "npz" / "mnist.npz", arrays)
+    a, b = data.load("mnist", tmp_path / "idx"), data.load("mnist", tmp_path / "npz")
+    assert a.sha256 == b.sha256
+    assert np.array_equal(a.x_test, arrays["x_test"]) and np.array_equal(a.y_train, arrays["y_train"])
+    assert str(tmp_path) not in a.source + a.note
+
+
+def test_labels_and_images_of_other_shapes_and_dtypes_are_the_same_set(tmp_path, monkeypatch):
+    arrays = tiny()
+    pin_to(monkeypatch, mnist=arrays)
+    other = {
+        k: a.reshape(len(a), -1).astype(np.int64 if k[0] == "y" else np.float32) for k, a in arrays.items()
+    }
+    save(tmp_path / "mnist.npz", other)
+    assert np.array_equal(data.load("mnist", tmp_path).x_train, arrays["x_train"])
+
+
+def test_data_directory_comes_before_search_folders_before_caches(tmp_path, monkeypatch):
+    arrays = [{**tiny(), "y_test": np.array([1, 2, 3, 4, last], np.uint8)} for last in (5, 6, 7)]
+    pin_to(monkeypatch, mnist=arrays[0])  # the last test label is beyond the pinned rows
+    folders = [tmp_path / name for name in ("given", "searched", "cache")]
+    for folder, a in zip(folders, arrays, strict=True):
+        folder.mkdir()
+        save(folder / "mnist.npz", a)
+    monkeypatch.setattr(files, "CACHES", (str(folders[2]),))
+    last = [
+        data.load("mnist", given, search).y_test[-1]
+        for given, search in (
+            (folders[0], [folders[1]]),
+            (None, [tmp_path / "none", folders[1]]),
+            (None, str(folders[1])),
+            (None, ()),
+        )
+    ]
+    assert last == [5, 6, 6, 7]
+
+
+def test_idx_files_of_one_name_are_told_apart_by_checksum(tmp_path, monkeypatch):
+    digits, fashion = tiny(1), tiny(2)
+    pin_to(monkeypatch, mnist=digits, fashion_mnist=fashion)
+    write_idx(tmp_path / "a", fashion)
+    write_idx(tmp_path / "b", digits)
+    search = [tmp_path / "a", tmp_path / "b"]
+    assert np.array_equal(data.load("mnist", search=search).x_train, digits["x_train"])
+    assert np.array_equal(data.load("fashion-mnist", search=search).x_train, fashion["x_train"])
+    with refused() as caught:
+        data.load("mnist", tmp_path / "a")
+    assert "not found" in sentence(caught)
+
+
+def test_cifar_binary_has_colours_last(tmp_path, monkeypatch):
+    arrays = tiny(shape=(32, 32, 3), n_train=10, n_test=4)
+    pin_to(monkeypatch, cifar10=arrays)
+    write_cifar(tmp_path / "cifar-10-batches-bin", arrays)
+    got = data.load("cifar10", tmp_path)
+    assert np.array_equal(got.x_train, arrays["x_train"]) and np.array_equal(got.y_test, arrays["y_test"])
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+def test_absent_says_where_and_how(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(files, "CACHES", ("~/.cache/no-such-folder",))
+    with refused() as caught:
+        data.load(name, tmp_path)
+    text = sentence(caught)
+    assert str(tmp_path) in text and "~/.cache/no-such-folder" in text and pins.SPECS[name].get in text
+    assert caught.value.exit_code == 2
+
+
+def test_unknown_names_and_folders_are_refused(tmp_path):
+    with refused(RequestError) as caught:
+        data.load("imagenet")
+    assert "imagenet" in sentence(caught) and "digits" in sentence(caught)
+    with refused() as caught:
+        data.load("mnist", tmp_path / "nowhere")
+    assert "nowhere" in sentence(caught)
+
+
+# ---------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize("key", ["x_train", "y_train", "x_test", "y_test"])
+def test_one_changed_value_is_noticed_and_named(tmp_path, monkeypatch, key):
+    arrays = tiny()
+    pin_to(monkeypatch, mnist=arrays)
+    want = hashlib.sha256(arrays[key][: 10 if "train" in key else 4].tobytes()).hexdigest()[:12]
+    bad = {**arrays, key: arrays[key].copy()}
+    bad[key].flat[3] ^= 1
+    got = hashlib.sha256(bad[key][: 10 if "train" in key else 4].tobytes()).hexdigest()[:12]
+    save(tmp_path / "mnist.npz", bad)
+    with refused() as caught:
+        data.load("mnist", tmp_path)
+    text = sentence(caught)
+    assert key in text and want in text and got in text and "replace" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"x_train": np.zeros((12, 28, 28)) + 0.5}, "whole numbers"),
+        ({"x_train": np.full((12, 28, 28), np.nan)}, "whole numbers"),
+        ({"x_train": np.full((12, 28, 28), 300)}, "whole numbers"),
+        ({"y_test": np.array(list("abcde"))}, "whole numbers"),
+        ({"x_train": np.zeros((12, 8, 8), np.uint8)}, "shape"),
+        ({"y_train": np.zeros((12, 10), np.uint8)}, "shape"),
+        ({"x_train": np.uint8(3)}, "shape"),
+        ({"y_train": np.zeros(11, np.uint8)}, "labels"),
+        ({"x_train": np.zeros((3, 28, 28), np.uint8), "y_train": np.zeros(3, np.uint8)}, "only 3"),
+        ({"train_index": np.zeros(12, int)}, "train_index"),
+        ({"train_index": np.arange(4)}, "train_index"),
+        ({"y_test": None}, "y_test"),
+    ],
+)
+def test_arrays_of_a_wrong_kind_are_refused(tmp_path, monkeypatch, change, word):
+    pin_to(monkeypatch, mnist=tiny())
+    save(tmp_path / "mnist.npz", {k: v for k, v in {**tiny(), **change}.items() if v is not None})
+    with refused() as caught:
+        data.load("mnist", tmp_path)
+    assert word in sentence(caught)
+
+
+class Trap:
+    """Leaves a file behind when unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_pickled_arrays_are_refused_unopened(tmp_path):
+    fired = tmp_path / "fired"
+    objects = np.empty(12, object)
+    objects[:] = [Trap(fired)] * 12
+    save(tmp_path / "mnist.npz", {**tiny(), "x_train": objects})
+    with refused() as caught:
+        data.load("mnist", tmp_path)
+    assert "pickled" in sentence(caught) and "mnist.npz" in sentence(caught)
+    assert not fired.exists()
+    with np.load(tmp_path / "mnist.npz", allow_pickle=True) as archive:  # the trap does fire when opened
+        archive["x_train"]
+    assert fired.exists()
+
+
+def test_pickled_cifar_is_never_opened(tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    fired = tmp_path / "fired"
+    for name in ("data_batch_1", "test_batch"):
+        (folder / name).write_bytes(pickle.dumps(Trap(fired)))
+    for place in (tmp_path, folder):
+        with refused() as caught:
+            data.load("cifar10", place)
+        assert "never opened" in sentence(caught) and "cifar-10-binary.tar.gz" in sentence(caught)
+    assert not fired.exists()
+
+
+def test_a_pickle_under_the_name_of_an_archive_is_refused(tmp_path):
+    fired = tmp_path / "fired"
+    (tmp_path / "mnist.npz").write_bytes(pickle.dumps(Trap(fired)))
+    with refused() as caught:
+        data.load("mnist", tmp_path)
+    assert "cannot be read" in sentence(caught) and not fired.exists()
+
+
+def test_truncated_and_scrambled_archives_are_refused(tmp_path, monkeypatch):
+    arrays: dict[str, Any] = tiny()
+    pin_to(monkeypatch, mnist=arrays)
+    np.savez_compressed(tmp_path / "whole.npz", **arrays)
+    raw = (tmp_path / "whole.npz").read_bytes()
+    rng = np.random.default_rng(0)
+    refusals = 0
+    for trial in range(400):
+        bad = bytearray(raw)
+        if trial % 4 == 0:
+            bad = bad[: rng.integers(0, len(raw))]
+        # In the headers of the first array and of the archive, damage is not caught by the checksums of zip.
+        start = (0, 0, len(raw) - 300, rng.integers(len(raw)))[trial % 4]
+        for at in start + rng.integers(0, 150, 3):
+            if at < len(bad):
+                bad[at] = rng.integers(256)
+        (tmp_path / "mnist.npz").write_bytes(bytes(bad))
+        try:  # damage may hit only fields of the archive that nobody reads: then the arrays are right
+            assert np.array_equal(data.load("mnist", tmp_path).x_train[:10], arrays["x_train"][:10])
+        except DataError as err:
+            assert "mnist" in str(err) and "\n" not in str(err)
+            refusals += 1
+    assert refusals > 200
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-9], lambda b: b"", lambda b: b"\1" + b[1:], lambda b: b[:6]]
+)
+def test_damaged_idx_files_are_refused(tmp_path, monkeypatch, damage, end):
+    pin_to(monkeypatch, mnist=tiny())
+    write_idx(tmp_path, tiny(), end)
+    file = tmp_path / f"train-images-idx3-ubyte{end}"
+    file.write_bytes(damage(file.read_bytes()))
+    with refused() as caught:
+        data.load("mnist", tmp_path)
+    assert file.name in sentence(caught)
+
+
+def test_a_cifar_batch_of_a_wrong_length_is_refused(tmp_path):
+    write_cifar(tmp_path, tiny(shape=(32, 32, 3), n_train=10))
+    file = tmp_path / "data_batch_3.bin"
+    file.write_bytes(file.read_bytes()[:-1])
+    with refused() as caught:
+        data.load("cifar10", tmp_path)
+    assert "data_batch_3.bin" in sentence(caught)
+
+
+# ---------------------------------------------------------------- the real files
+
+
+def test_the_real_files_pass_and_say_what_they_are(real):
+    rows = {name: (found, text) for name, found, text in data.status(real)}
+    assert set(rows) == set(data.SETS) and all(found for found, _ in rows.values())
+    assert all("all verified" in text for _, text in rows.values())
+    assert "0-3999 and 10000-10999" in rows["cifar10"][1]
+
+
+def test_real_mnist_as_gzipped_idx_is_the_same_set(real, tmp_path):
+    known = data.load("mnist", real)
+    write_idx(tmp_path, {k: getattr(known, k).astype(np.uint8) for k in files.KEYS})
+    assert data.load("mnist", tmp_path).sha256 == known.sha256
+    with refused() as caught:
+        data.load("fashion-mnist", tmp_path)  # files of the same names, another set
+    assert "not found" in sentence(caught)
+
+
+def test_a_longer_file_passes_and_gives_the_same_design(real, tmp_path):
+    known = data.load("fashion-mnist", real)
+    longer = {k: np.concatenate([a, a[::-1]]) for k in files.KEYS for a in [getattr(known, k)]}
+    save(tmp_path / "fashion-mnist.npz", longer)
+    assert "10000 and 2000 of them verified" in data.load("fashion-mnist", tmp_path).note
+    x, y = data.images("fashion-mnist", 1, tmp_path, offset=10_000)
+    assert np.array_equal(x[0] * 255, known.x_train[-1].ravel()) and y[0] == known.y_train[-1]
+    designs = [data.design_matrix("fashion-mnist", 20, data_dir=f) for f in (real, tmp_path)]
+    assert designs[0].sha256 == designs[1].sha256
+
+
+def test_the_tail_of_the_cifar_sample_is_checked_in_a_full_set_too(real, tmp_path):
+    known = data.load("cifar10", real)
+    arrays = {k: getattr(known, k).astype(np.uint8) for k in files.KEYS}
+    full = dict(arrays)
+    for k in ("x_train", "y_train"):
+        filling = np.zeros((6000, *arrays[k].shape[1:]), np.uint8)
+        full[k] = np.concatenate([arrays[k][:4000], filling, arrays[k][4000:]])
+    save(tmp_path / "cifar10.npz", full)
+    assert "5000 and 1000 of them verified" in data.load("cifar10", tmp_path).note
+    full["x_train"][10_500, 0, 0, 0] ^= 1
+    save(tmp_path / "cifar10.npz", full)
+    with refused() as caught:
+        data.load("cifar10", tmp_path)
+    assert "10000 to 10999" in sentence(caught)
+
+
+def test_status_says_why_not(tmp_path):
+    rows = {name: (found, text) for name, found, text in data.status(tmp_path)}
+    assert rows["digits"][0] and not rows["mnist"][0] and "not found" in rows["mnist"][1]
+
+
+# ---------------------------------------------------------------- images
+
+
+def test_images_are_flat_and_scaled():
+    d = data.load("digits")
+    x, y = data.images("digits", 7, split="test", offset=290)
+    assert x.dtype == np.float64 and x.shape == (7, 64)
+    assert np.array_equal(x * 16, d.x_test[290:].reshape(7, 64)) and np.array_equal(y, d.y_test[290:])
+    x, _ = data.images("digits", 1500)
+    assert x.min() == 0 and x.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"n": 1501}, ("1501", "1500")),
+        ({"n": 298, "split": "test"}, ("298", "297")),
+        ({"n": 10, "offset": 1495}, ("1495", "at most 5")),
+        ({"n": 0}, ("n=0",)),
+        ({"n": 2.5}, ("n=2.5",)),
+        ({"n": True}, ("n=True",)),
+        ({"n": 1, "offset": -1}, ("offset=-1",)),
+        ({"n": 1, "split": "validation"}, ("validation",)),
+    ],
+)
+def test_impossible_image_requests_are_refused(request_, words):
+    with refused(RequestError) as caught:
+        data.images("digits", **request_)
+    assert all(w in sentence(caught) for w in words)
+
+
+# ---------------------------------------------------------------- data matrices
+
+KINDS = ("orthogonal", "gaussian", "digits", "digits-orthogonal")
+
+
+def gram_error(x):
+    """Largest cosine between two different rows."""
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return np.abs(unit @ unit.T - np.eye(len(x))).max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("norm", "length"), [("sqrt-d", 8.0), ("unit", 1.0), (2.5, 2.5), ("2.5", 2.5)])
+def test_every_row_has_the_norm_asked_for(kind, norm, length):
+    made = data.design_matrix(kind, 40, 64, norm=norm)
+    for x, rows in ((made.X, 40), (made.X_test, 256)):
+        assert x.shape == (rows, 64) and x.dtype == np.float64
+        assert np.abs(np.linalg.norm(x, axis=1) / length - 1).max() < NORM
+
+
+@pytest.mark.parametrize(
+    ("kind", "n"), [("orthogonal", 100), ("digits-orthogonal", 61), ("digits-orthogonal", 20)]
+)
+@pytest.mark.parametrize("norm", ["sqrt-d", "keep"])
+def test_orthogonal_rows_are_orthogonal(kind, n, norm):
+    assert gram_error(data.design_matrix(kind, n, seed=3, norm=norm).X) < ORTHOGONAL
+    assert gram_error(data.design_matrix("digits", 20, seed=3).X) > 0.5  # the check sees rows that are not
+
+
+def test_images_made_orthogonal_keep_their_norms_and_are_the_nearest():
+    raw = data.design_matrix("digits", 20, norm="keep").X
+    made = data.design_matrix("digits-orthogonal", 20, norm=None).X
+    norms = np.linalg.norm(raw, axis=1)
+    assert np.abs(np.linalg.norm(made, axis=1) / norms - 1).max() < NORM
+    unit, w = raw / norms[:, None], made / norms[:, None]
+    # W is nearest to the unit images among orthonormal rows: W unit^T is symmetric and positive.
+    s = w @ unit.T
+    assert np.abs(s - s.T).max() < ORTHOGONAL and np.linalg.eigvalsh(s).min() > 0
+    rng = np.random.default_rng(0)
+    best = np.linalg.norm(unit - w)
+    for size in (1e-3, 1e-1, 1.0):
+        g = rng.standard_normal((64, 64)) * size
+        turn = np.linalg.qr(np.eye(64) + g - g.T)[0]
+        assert np.linalg.norm(unit - w @ turn) > best
+
+
+def test_orthogonal_rows_are_haar_distributed():
+    # E Q_ij = 0 and E Q_ij^2 = 1/d. Without the sign fix of the QR factors the diagonal would be one-sided.
+    d, runs = 4, 2000
+    q = np.array(
+        [data.design_matrix("orthogonal", d, d, seed=s, norm="unit", n_test=0).X for s in range(runs)]
+    )
+    assert np.abs(q.mean(0)).max() < 5 * np.sqrt(1 / d / runs)  # 5 standard errors
+    # Var Q_ij^2 = 3/(d(d+2)) - 1/d^2
+    assert np.abs((q**2).mean(0) - 1 / d).max() < 5 * np.sqrt((3 / (d * (d + 2)) - 1 / d**2) / runs)
+
+
+def test_gaussian_rows_keep_their_law():
+    x = data.design_matrix("gaussian", 500, 100, norm="keep").X
+    # 50 000 entries: 5 standard errors of the mean, and of the variance (standard deviation sqrt 2).
+    assert abs(x.mean()) < 5 / np.sqrt(x.size) and abs(x.var() - 1) < 5 * np.sqrt(2 / x.size)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_means_the_same_rows(kind):
+    a, b, c = (data.design_matrix(kind, 20, seed=s) for s in (1, 1, 2))
+    assert np.array_equal(a.X, b.X) and np.array_equal(a.X_test, b.X_test) and a.sha256 == b.sha256
+    assert not np.array_equal(a.X, c.X) and a.sha256 != c.sha256
+    assert (a.labels is None) == (kind in ("orthogonal", "gaussian"))
+    fewer = data.design_matrix(kind, 20, seed=1, n_test=3)
+    assert np.array_equal(fewer.X, a.X) and np.array_equal(fewer.X_test, a.X_test[:3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_test_row_is_a_training_row(kind):
+    made = data.design_matrix(kind, 40, 64, norm="unit")
+    # Drawn apart, 40 x 256 random directions in 64 dimensions stay under 0.7; a repeated row has cosine 1.
+    # Images are close to each other, but no two are the same.
+    cosines = np.abs(made.X @ made.X_test.T)
+    assert cosines.max() < (0.7 if kind in ("orthogonal", "gaussian") else 1 - 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["orthogonal", "gaussian", "digits"])
+def test_fewer_rows_are_the_first_of_more(kind):
+    few, many = (data.design_matrix(kind, n, seed=1).X for n in (10, 30))
+    # Householder QR of more columns orders its sums otherwise: rounding only.
+    assert np.abs(few - many[:10]).max() < ORTHOGONAL
+
+
+def test_image_rows_carry_their_labels():
+    made = data.design_matrix("digits", 30, norm="keep", n_test=10_000)
+    d = data.load("digits")
+    known = {x.tobytes(): y for x, y in zip(d.x_train.reshape(-1, 64), d.y_train, strict=True)}
+    assert [known[np.round(x * 16).astype(np.uint8).tobytes()] for x in made.X] == np.asarray(
+        made.labels
+    ).tolist()
+    assert np.array_equal(made.X_test * 16, d.x_test.reshape(-1, 64))  # all 297, asked for more
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_", "words"),
+    [
+        ("orthogonal", {"n": 101}, ("n=101", "d=100")),
+        ("orthogonal", {"n": 5, "d": 4}, ("n=5", "d=4", "gaussian")),
+        ("gaussian", {"n": 10**6, "d": 10**6}, ("too many",)),
+        ("gaussian", {"n": 0}, ("n=0",)),
+        ("gaussian", {"n": 1.5}, ("n=1.5",)),
+        ("gaussian", {"n": 2, "d": 0}, ("d=0",)),
+        ("gaussian", {"n": 2, "seed": -1}, ("seed=-1",)),
+        ("gaussian", {"n": 2, "n_test": -1}, ("n_test=-1",)),
+        ("gaussian", {"n": 2, "norm": 0}, ("norm=0",)),
+        ("gaussian", {"n": 2, "norm": -1.0}, ("norm=-1.0",)),
+        ("gaussian", {"n": 2, "norm": float("nan")}, ("norm=nan",)),
+        ("gaussian", {"n": 2, "norm": float("inf")}, ("norm=inf",)),
+        ("gaussian", {"n": 2, "norm": "long"}, ("norm='long'", "sqrt-d")),
+        ("gaussian", {"n": 2, "norm": True}, ("norm=True",)),
+        ("digits", {"n": 10, "d": 65}, ("d=65", "d=64")),
+        ("digits", {"n": 1501}, ("n=1501", "1500")),
+        ("digits-orthogonal", {"n": 62}, ("n=62", "61")),
+        ("circles", {"n": 2}, ("circles", "digits-orthogonal")),
+    ],
+)
+def test_impossible_designs_are_refused(kind, request_, words):
+    with refused(RequestError) as caught:
+        data.design_matrix(kind, **request_)
+    assert all(w in sentence(caught) for w in words)
+
+
+def test_the_most_orthogonal_digits_are_as_many_as_their_rank():
+    assert np.linalg.matrix_rank(data.images("digits", 1500)[0]) == 61
+
+
+def test_blank_images_are_passed_over(tmp_path, monkeypatch):
+    arrays = tiny()
+    arrays["x_train"][[0, 4]] = 0
+    arrays["x_test"][1] = 0
+    pin_to(monkeypatch, mnist=arrays)
+    save(tmp_path / "mnist.npz", arrays)
+    for kind in ("mnist", "mnist-orthogonal"):
+        made = data.design_matrix(kind, 8, data_dir=tmp_path)
+        # 10 pinned training images less 2, 4 pinned test images less 1
+        assert made.X.shape == (8, 784) and made.X_test.shape == (3, 784) and np.isfinite(made.X).all()
+        with refused(RequestError) as caught:
+            data.design_matrix(kind, 9, data_dir=tmp_path)
+        assert "8" in sentence(caught)
+
+
+def test_dependent_images_are_passed_over_and_counted(tmp_path, monkeypatch):
+    arrays = tiny()
+    arrays["x_train"][1:6] = arrays["x_train"][0]
+    pin_to(monkeypatch, mnist=arrays)
+    save(tmp_path / "mnist.npz", arrays)
+    made = data.design_matrix("mnist-orthogonal", 5, data_dir=tmp_path)
+    assert gram_error(made.X) < ORTHOGONAL and "passed over" in made.description
+
+
+def test_real_mnist_made_orthogonal(real):
+    for name in ("mnist", "fashion-mnist"):
+        made = data.design_matrix(f"{name}-orthogonal", 80, data_dir=real)
+        assert made.X.shape == (80, 784) and made.X_test.shape == (256, 784)
+        assert gram_error(made.X) < ORTHOGONAL
+        assert name in made.description and str(real) not in made.description
