@@ -108,6 +108,7 @@ _REGRESSION = (
 )  # fmt: skip
 
 _LR = Param("lr", "float", 0.5, "step size of gradient descent on (1/2n) sum (g - y)^2", "step size", 0.0, open_lo=True)
+_A = Param("a", "float", None, "instead of lr: step size times the top kernel eigenvalue at the solution, halved", "1", 0.0, open_lo=True)
 _SCALE = Param("scale", "float", 1.0, "factor on the teacher's outputs: the size of the targets", "target units", 0.0, open_lo=True)
 
 
@@ -136,6 +137,7 @@ _BUILT_IN = (
         "trainphase.systems.phase_retrieval:phase_retrieval",
         (
             _LR,
+            _A,
             _SCALE,
             Param("gamma", "float", 1.0, "weight of the quadratic term", "1", 0.0, open_lo=True),
             Param("c", "float", 0.0, "weight of the linear term"),
@@ -152,6 +154,7 @@ _BUILT_IN = (
         "trainphase.systems.quadratic_net:quadratic_net",
         (
             replace(_LR, default=36.0),
+            _A,
             _SCALE,
             Param("m", "int", 400, "hidden units", "units", 1, 1e6),
             *_with(_REGRESSION, n=80),

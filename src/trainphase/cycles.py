@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,7 +124,7 @@ def _candidates(recurrence: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         good = recurrence <= floor
     divides = np.asarray([[p % d == 0 for p in range(1, longest + 1)] for d in range(1, longest + 1)])
-    wanted = (good.astype(np.int32) @ divides.T.astype(np.int32)) > 0
+    wanted = (good.astype(np.float32) @ divides.T.astype(np.float32)) > 0
     order = np.argsort(~wanted, axis=1, kind="stable")[:, :RANKS]
     return np.where(np.take_along_axis(wanted, order, 1), order + 1, 0)
 
@@ -149,16 +150,32 @@ def stable_cycle(
         "multiplier": np.full(lanes, np.nan),
         "root": np.full(lanes, np.nan),
     }
-    todo = wanted & np.isfinite(recurrence).all(1)
-    candidates = _candidates(recurrence)
+    todo = np.flatnonzero(wanted & np.isfinite(recurrence).all(1))
+    candidates = _candidates(recurrence[todo])
     for rank in range(candidates.shape[1]):
-        periods = np.where(todo, candidates[:, rank], 0).astype(np.int32)
-        if not periods.any():
+        on = candidates[:, rank] > 0
+        todo, candidates = todo[on], candidates[on]
+        if todo.size == 0:
             break
-        got = {k: np.asarray(v) for k, v in judge(system, tails, periods, batched).items()}
-        hit = (periods > 0) & got["found"]
+        got = _judge_some(system, tails, todo, candidates[:, rank], batched)
+        hit = got["found"]
         for name in out:
-            out[name] = np.where(hit, got[name], out[name])
-        todo = todo & ~hit
+            out[name][todo[hit]] = got[name][hit]
+        todo, candidates = todo[~hit], candidates[~hit]
     return out
 
+
+def _judge_some(
+    system: Map, tails: np.ndarray, lanes: np.ndarray, periods: np.ndarray, batched: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """Judge some of the lanes, padded to a power of four so that few programs are compiled."""
+    size = 64
+    while size < lanes.size:
+        size *= 4
+    padded = np.concatenate([lanes, np.full(size - lanes.size, lanes[0])])
+    asked = np.concatenate([periods, np.zeros(size - lanes.size, periods.dtype)]).astype(np.int32)
+    if batched:
+        fields = [np.asarray(getattr(system, name))[padded] for name in batched]
+        system = eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, fields)
+    got = judge(system, tails[padded], asked, batched)
+    return {k: np.asarray(v)[: lanes.size] for k, v in got.items()}

@@ -18,11 +18,11 @@ from jax import lax
 from trainphase.survey import batch_axes
 from trainphase.system import Map
 
-GRID = 129
-PEAKS = 4
+GRID = 65
+PEAKS = 3
 GOLDEN = 0.6180339887498949
-SHRINKS = 48
-ORBIT = 512
+SHRINKS = 40
+ORBIT = 64
 # Irrational, so that no start of the grid sits on a fixed point for every parameter and draws a false line.
 OFFSET = 0.41421356237309503
 
@@ -42,6 +42,16 @@ def _growth(system: Map, size: jax.Array, u: jax.Array) -> jax.Array:
 def _slope(system: Map, u: jax.Array) -> jax.Array:
     x = system.start(u)
     return system.tangent(x, jnp.ones_like(x))[1]
+
+
+def _largest(x: jax.Array) -> jax.Array:
+    """Indices of the PEAKS largest entries; repeated argmax, since sorting many short rows is slow."""
+    found = []
+    for _ in range(PEAKS):
+        at = jnp.argmax(x)
+        found.append(at)
+        x = jnp.where(jnp.arange(x.size) == at, -jnp.inf, x)
+    return jnp.stack(found)
 
 
 def _peak(system: Map, size: jax.Array, lo: jax.Array, hi: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -77,7 +87,7 @@ def _highest(system: Map, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     size = jnp.max(jax.vmap(lambda w: system.loss(system.start(w)))(u))
     growth = jax.vmap(partial(_growth, system, size))(u)
     inner = (growth[1:-1] >= growth[:-2]) & (growth[1:-1] >= growth[2:])
-    order = jnp.argsort(jnp.where(inner, -growth[1:-1], 0.0))[:PEAKS] + 1
+    order = _largest(jnp.where(inner, growth[1:-1], -1.0)) + 1
     at, peak = jax.vmap(partial(_peak, system, size))(u[order - 1], u[order + 1])
     best = jnp.argmax(peak)
     sampled = jnp.argmax(growth)
@@ -89,7 +99,7 @@ def _critical_escapes(system: Map, u: jax.Array) -> jax.Array:
     """True when the orbit of some critical point of a scalar map escapes."""
     slope = jax.vmap(partial(_slope, system))(u)
     turns = jnp.sign(slope[1:]) != jnp.sign(slope[:-1])
-    where = jnp.argsort(jnp.where(turns, 0, 1))[:PEAKS]
+    where = _largest(jnp.where(turns, 1.0, 0.0))
     critical = jax.vmap(partial(_critical, system))(u[where], u[where + 1])
 
     def leaves(u: jax.Array) -> jax.Array:

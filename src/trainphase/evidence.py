@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -22,6 +23,14 @@ def is_scalar(system: Map) -> bool:
     return len(leaves) == 1 and leaves[0].shape == ()
 
 
+@partial(jax.jit, static_argnames=("batched",))
+def _begin(system: Map, u: jax.Array, batched: tuple[str, ...]) -> Any:
+    def begin(s: Map, u: jax.Array) -> Any:
+        return s.start(u) if s.over_starts() else s.init()
+
+    return jax.vmap(begin, in_axes=(batch_axes(system, batched), 0))(system, u)
+
+
 def _lanes(system: Map, batched: tuple[str, ...], starts: int, points: int) -> tuple[Map, Any]:
     """One lane per (point, start): the system with repeated parameters, and the start states."""
     if batched:
@@ -29,11 +38,7 @@ def _lanes(system: Map, batched: tuple[str, ...], starts: int, points: int) -> t
         system = eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, fields)
     u = np.tile(ensemble.stratified(starts), points)
 
-    def begin(s: Map, u: jax.Array) -> Any:
-        return s.start(u) if s.over_starts() else s.init()
-
-    states = jax.jit(jax.vmap(begin, in_axes=(batch_axes(system, batched), 0)))(system, u)
-    return system, states
+    return system, _begin(system, u, batched)
 
 
 def _cycle_evidence(system: Map, reading: Arrays, batched: tuple[str, ...]) -> Arrays:
@@ -113,5 +118,6 @@ def _one(system: Map, batched: tuple[str, ...]) -> Map:
     return eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, fields)
 
 
+@partial(jax.jit, static_argnames=("batched",))
 def _curvature(system: Any, states: Any, batched: tuple[str, ...]) -> jax.Array:
-    return jax.jit(jax.vmap(lambda s, x: s.curvature(x), in_axes=(batch_axes(system, batched), 0)))(system, states)
+    return jax.vmap(lambda s, x: s.curvature(x), in_axes=(batch_axes(system, batched), 0))(system, states)

@@ -172,7 +172,7 @@ def _drive(
             why = CancelledError("the executor dropped it") if future.cancelled() else future.exception()
             if why is None:
                 computed.append(index)
-            elif isinstance(why, StoreError | BrokenExecutor) or not isinstance(why, Exception):
+            elif isinstance(why, TrainphaseError | BrokenExecutor) or not isinstance(why, Exception):
                 raise why
             elif attempts.get(index, 0) < retries:
                 attempts[index] = attempts.get(index, 0) + 1

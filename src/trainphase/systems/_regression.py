@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from trainphase._arrays import precision
 from trainphase.errors import RequestError
 from trainphase.system import Map, State
 
@@ -37,6 +39,7 @@ class Regression(Map):
     teacher_test: jax.Array
     noise_train: jax.Array
     state0: jax.Array
+    aliases: ClassVar[tuple[str, ...]] = ("a",)
     leading: bool = eqx.field(static=True)
     vocabularies: ClassVar[tuple[str, ...]] = ("training",)
 
@@ -89,6 +92,23 @@ class Regression(Map):
         size = 0.5 * jnp.mean(jnp.square(self.targets())) + jnp.finfo(jnp.asarray(self.lr).dtype).tiny
         return jnp.logical_not(self.loss(state) <= 1e8 * size)
 
+    def resolve(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Turn values of ``a`` into step sizes: lr = 2 a / (top kernel eigenvalue at the solution, for that scale)."""
+        out = dict(values)
+        if "a" not in out:
+            return out
+        a = np.asarray(out.pop("a"), float)
+        scales = np.broadcast_to(np.asarray(out.get("scale", self.scale), float), a.shape)
+        tops = {s: self.top_eigenvalue(s) for s in np.unique(scales)}
+        out["lr"] = 2 * a / np.array([tops[s] for s in scales.ravel()]).reshape(a.shape)
+        return out
+
+    def top_eigenvalue(self, scale: float) -> float:
+        """The largest eigenvalue of J J^T / n at the solution for targets of that scale."""
+        with precision("float64"):
+            there = eqx.tree_at(lambda s: s.scale, self, np.asarray(scale, float))
+            return float(np.linalg.eigvalsh(np.asarray(there.kernel(there.solution())))[-1])
+
     def over_starts(self) -> bool:
         """True for ``start="leading"``."""
         return self.leading
@@ -121,6 +141,16 @@ class Regression(Map):
 def draw(seed: int, stream: int, *shape: int) -> np.ndarray:
     """Standard normal numbers of one named stream of a seed; streams are independent."""
     return np.random.default_rng([int(seed), stream]).standard_normal(shape)
+
+
+def at_a(system: Any, a: float | None) -> Any:
+    """The system with the step size that the cubic parameter ``a`` asks for, or itself for None."""
+    if a is None:
+        return system
+    if not np.isfinite(a) or a <= 0:
+        raise RequestError(f"a = {a} is out of range; give an a above 0, or lr")
+    lr = system.resolve({"a": np.asarray([a])})["lr"][0]
+    return eqx.tree_at(lambda s: s.lr, system, float(lr))
 
 
 def start_flag(start: Any) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from trainphase.data import design_matrix
 from trainphase.errors import RequestError
-from trainphase.systems._regression import Regression, draw, start_flag
+from trainphase.systems._regression import Regression, at_a, draw, start_flag
 
 
 class PhaseRetrieval(Regression):
@@ -92,6 +92,7 @@ def phase_retrieval(
     n_test: int = 256,
     data_dir: str | None = None,
     search: tuple[str, ...] = (),
+    a: float | None = None,
 ) -> PhaseRetrieval:
     """Build the system from its parameters; see ``trainphase run phase-retrieval --help`` for their meaning.
 
@@ -117,4 +118,4 @@ def phase_retrieval(
         gamma=gamma, c=c, pinv=pinv, branch=np.where(gamma * p + c >= 0, 1.0, -1.0),
     )  # fmt: skip
     system.check()
-    return system
+    return at_a(system, a)

@@ -14,7 +14,7 @@ import numpy as np
 
 from trainphase.data import design_matrix
 from trainphase.errors import RequestError
-from trainphase.systems._regression import Regression, draw, start_flag
+from trainphase.systems._regression import Regression, at_a, draw, start_flag
 
 
 class QuadraticNet(Regression):
@@ -82,6 +82,7 @@ def quadratic_net(
     n_test: int = 256,
     data_dir: str | None = None,
     search: tuple[str, ...] = (),
+    a: float | None = None,
 ) -> QuadraticNet:
     """Build the system from its parameters; see ``trainphase run quadratic-net --help`` for their meaning.
 
@@ -102,4 +103,4 @@ def quadratic_net(
         teacher_weights=weights,
     )  # fmt: skip
     system.check()
-    return system
+    return at_a(system, a)

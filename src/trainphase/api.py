@@ -1,0 +1,224 @@
+"""The Python face: verbs that take a system by name, class or instance. JAX loads on the first call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainphase import catalog
+from trainphase._arrays import DTYPES
+from trainphase.axes import Axis
+from trainphase.errors import RequestError
+
+if TYPE_CHECKING:
+    from trainphase.diagrams import Diagram
+    from trainphase.engine.sweep import Progress
+    from trainphase.observable import Observable
+    from trainphase.system import Map
+    from trainphase.trajectory import Trajectory
+    from trainphase.verbs import BoundaryResult
+
+System = "str | Map | Callable[..., Map]"
+
+
+def _factory(system: Any) -> tuple[str, Callable[..., Any], dict[str, Any]]:
+    """Name, factory and given parameters of a system named by a string, a class, a factory or an instance."""
+    if isinstance(system, str):
+        info = catalog.system(system)
+        return info.name, info.load(), {}
+    if callable(system):
+        for info in catalog.systems().values():
+            if info.factory.endswith(f":{getattr(system, '__name__', '')}"):
+                return info.name, system, {}
+        return getattr(system, "__name__", type(system).__name__), system, {}
+    name, _, _ = _factory(type(system))
+    return name, functools.partial(_replaced, system), {}
+
+
+def _replaced(system: Any, **params: Any) -> Any:
+    """The instance with some fields set; how an instance serves as its own factory."""
+    import equinox as eqx
+
+    for key in params:
+        if not hasattr(system, key):
+            raise RequestError(f"{type(system).__name__} has no parameter {key!r}; its fields are its parameters")
+    names = list(params)
+    if not names:
+        return system
+    return eqx.tree_at(
+        lambda s: [getattr(s, n) for n in names], system, [params[n] for n in names], is_leaf=lambda x: x is None
+    )
+
+
+def _build(factory: Callable[..., Any], name: str, params: Mapping[str, Any]) -> Any:
+    from trainphase.system import Map
+
+    try:
+        system = factory(**params)
+    except TypeError as why:
+        raise RequestError(f"{name} cannot be built from {', '.join(params) or 'nothing'}: {why}") from why
+    if not isinstance(system, Map):
+        raise RequestError(f"{name} is a {type(system).__name__} and no trainphase.Map; subclass trainphase.Map")
+    return system
+
+
+def _check(steps: int, starts: int, dtype: str) -> None:
+    if steps < 1:
+        raise RequestError(f"steps = {steps} is no horizon; give at least 1, for example 8192")
+    if starts < 1:
+        raise RequestError(f"starts = {starts} is no ensemble; give at least 1, for example 4")
+    if dtype not in DTYPES:
+        raise RequestError(f"dtype = {dtype!r} is unknown; give {' or '.join(DTYPES)}")
+
+
+def run(
+    system: Any, *, steps: int = 4096, starts: int = 8, dtype: str = "float64", observables: tuple[Observable, ...] = (),
+    command: str = "", flags: str = "", **params: Any,
+) -> Trajectory:  # fmt: skip
+    """Run a system once and name its phase.
+
+    Parameters
+    ----------
+    system : a name of ``trainphase list systems``, an instance, or a class or factory that takes ``params``.
+    steps : horizon in steps (the survey that decides the phase rounds it up to a multiple of 512).
+    starts : starts of the ensemble, for a map whose phase is over all starts.
+    observables : more observables to record beside the standard ones.
+
+    Returns a Trajectory. Raises RequestError for a parameter that does not exist or is out of range.
+    """
+    from trainphase import verbs
+
+    _check(steps, starts, dtype)
+    name, factory, _ = _factory(system)
+    built = _build(factory, name, params)
+    shown = {k: v for k, v in params.items() if k not in ("data_dir", "search")}
+    return verbs.run(
+        name, built, shown, steps=steps, starts=starts, dtype=dtype, observables=tuple(observables),
+        command=command, flags=flags,
+    )  # fmt: skip
+
+
+def diagram(
+    system: Any, *, steps: int = 8192, starts: int = 4, seeds: int = 1, store: str | Path | None = None,
+    dtype: str = "float64", executor: Executor | None = None, progress: Progress | None = None,
+    command: str = "", flags: str = "", **params: Any,
+) -> Diagram:  # fmt: skip
+    """A phase diagram over the parameters that are given as axes.
+
+    Parameters
+    ----------
+    params : numbers, or axes made by ``linspace``, ``logspace`` or ``values``; one or two axes.
+    seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1.
+    store : a directory to keep the tiles in; the same call continues an unfinished one and reuses a finished one.
+    executor : any ``concurrent.futures.Executor``; default: threads of this process, one per core.
+
+    Returns a Diagram. Raises RequestError for axes and parameters that do not fit the system, StoreError for a store of
+    another diagram.
+    """
+    from trainphase import diagrams as module
+    from trainphase import overlay, verbs
+    from trainphase.axes import Axis as AxisType
+    from trainphase.axes import linspace, values
+    from trainphase.records import Recipe
+
+    _check(steps, starts, dtype)
+    if seeds < 1:
+        raise RequestError(f"seeds = {seeds} is no ensemble; give at least 1")
+    name, factory, _ = _factory(system)
+    axes = [_named(system, key, v) for key, v in params.items() if isinstance(v, AxisType)]
+    fixed = {k: v for k, v in params.items() if not isinstance(v, AxisType)}
+    if not 1 <= len(axes) <= 2:
+        raise RequestError(f"a diagram has one or two axes, not {len(axes)}; give ranges such as a=0:2.2:512")
+    if seeds > 1:
+        if "seed" in params:
+            raise RequestError("seed is given twice; leave out either seeds or seed")
+        axes.append((linspace(0, seeds - 1, seeds) if seeds > 2 else values([0, 1])).named("seed"))
+    points = 1
+    for axis in axes:
+        points *= len(axis.values)
+    recipe = Recipe(factory, fixed, steps, starts, dtype, module.samples_for(points))
+    sample = _build(factory, name, {**fixed, **{a.name: module._native(a.values[-1]) for a in axes}})
+    shown = {k: v for k, v in fixed.items() if k not in ("data_dir", "search")}
+    if not isinstance(system, str) and not callable(system):
+        shown = _fields(system) | shown
+    return module.compute(
+        name, recipe, axes, overlay.lines(sample, axes), verbs.provenance(sample, dtype, command, flags), store,
+        executor, progress, shown,
+    )  # fmt: skip
+
+
+def boundary(
+    system: Any, *, tol: float = 1e-10, points: int = 256, steps: int = 131072, starts: int = 4, of: str = "phase",
+    dtype: str = "float64", report: Callable[[int], None] | None = None, **params: Any,
+) -> BoundaryResult:  # fmt: skip
+    """The values of one parameter at which the phase changes.
+
+    Parameters
+    ----------
+    params : one of them an interval ``(lo, hi)`` (or an axis), the others numbers.
+    tol : target width of each crossing, in units of the parameter.
+    points : points of the scan that finds the crossings; what lies between two of them is not seen.
+    of : "phase", or "period" for the points where the period of the attractor changes.
+
+    Returns a BoundaryResult: crossings with their widths and the theory's value, and periodic windows.
+    """
+    from trainphase import verbs
+    from trainphase.axes import linspace
+    from trainphase.records import Recipe
+
+    _check(steps, starts, dtype)
+    if of not in ("phase", "period"):
+        raise RequestError(f"of = {of!r} is unknown; give phase or period")
+    if not tol > 0:
+        raise RequestError(f"tol = {tol} is no width; give a number above 0, for example 1e-9")
+    if points < 2:
+        raise RequestError(f"points = {points} make no scan; give at least 2, for example 256")
+    name, factory, _ = _factory(system)
+    ranges = {k: v for k, v in params.items() if isinstance(v, Axis | tuple) and k != "search"}
+    if len(ranges) != 1:
+        raise RequestError(f"a boundary is searched along one parameter, not {len(ranges)}; give one range such as a=0.5:2.2")
+    (key, value), = ranges.items()
+    axis = value.named(key) if isinstance(value, Axis) else linspace(value[0], value[1], points).named(key)
+    fixed = {k: v for k, v in params.items() if k not in ranges}
+    recipe = Recipe(factory, fixed, steps, starts, dtype, samples=0)
+    return verbs.boundary(name, recipe, axis, tol=tol, points=points, of=of, report=report)
+
+
+def save(dataset: Any, path: str | Path) -> None:
+    """Write a dataset to ``path``: NetCDF for ``.nc``, Zarr for ``.zarr``. RequestError when it cannot be written."""
+    import os
+    import shutil
+
+    target = Path(path)
+    partial = target.with_name(target.name + ".partial")
+    try:
+        if target.suffix == ".nc":
+            dataset.to_netcdf(partial, engine="scipy", format="NETCDF3_64BIT")
+            os.replace(partial, target)
+        elif target.suffix == ".zarr":
+            dataset.to_zarr(partial, mode="w", consolidated=False)
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(partial, target)
+        else:
+            raise RequestError(f"{target.name} has no known ending; give a name that ends in .nc or .zarr")
+    except OSError as why:
+        raise RequestError(f"{target} cannot be written ({why.strerror or why}); give another place") from why
+
+
+def _named(system: Any, key: str, axis: Axis) -> Axis:
+    units = "1"
+    if isinstance(system, str):
+        units = catalog.system(system).param(key).units
+    return axis.named(key, units)
+
+
+def _fields(system: Any) -> dict[str, Any]:
+    """The scalar fields of an instance: its parameters."""
+    import numpy as np
+
+    named = {f: getattr(system, f) for f in type(system).__dataclass_fields__}
+    return {k: float(v) for k, v in named.items() if v is not None and np.ndim(v) == 0 and not isinstance(v, bool | str)}

@@ -1,0 +1,60 @@
+"""``trainphase boundary``: the values of one parameter at which the phase changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from trainphase.cli import environment, options, output, parse
+from trainphase.cli.progress import counter
+from trainphase.errors import RequestError
+
+
+@options.system_command(
+    "boundary",
+    "Where the phase changes along one parameter.",
+    click.option("--tol", type=options.Positive(), default=1e-10, show_default=True, help="Width to narrow each change to."),
+    click.option("--points", type=options.Whole(2, 2**20), default=256, show_default=True, help="Points of the first scan."),
+    options.steps_option(131072),
+    click.option("--of", type=options.OneOf("phase", "period"), metavar="WHAT", default="phase", show_default=True,
+                 help="What changes: phase or period."),
+)  # fmt: skip
+def command(
+    system: str | None, params: tuple[str, ...], tol: float, points: int, steps: int, of: str, data_dir: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Find where the phase of SYSTEM changes along one parameter, given as KEY=lo:hi.
+
+    \b
+    For example: trainphase boundary cubic a=0.5:2.2
+    """
+    info = options.named_system(system, "boundary")
+    given = parse.for_boundary(info, params)
+    lo, hi = next(value for value in given.values() if isinstance(value, tuple))
+    if tol >= hi - lo:
+        raise RequestError(f"--tol {tol:g} is not below the width of the range {lo:g}:{hi:g}; give a smaller one")
+    given |= environment.data_options(info, data_dir)
+    environment.prepare_jax()
+    from trainphase import api
+
+    report = counter("evaluations")
+    result = api.boundary(info.name, tol=tol, points=points, steps=steps, of=of, report=report, **given)
+    doc = result.to_json()
+    output.emit(doc, lambda: _text(doc), as_json)
+
+
+def _text(doc: dict[str, Any]) -> str:
+    """The document as tables of crossings and windows."""
+    rows = []
+    for c in doc["crossings"]:
+        off = None if c["theory"] is None else c["at"] - c["theory"]
+        at = f"{c['at']:.13g}"
+        rows.append((" / ".join(c["between"]), at, f"{c['width']:.1e}", c["theory"], off and f"{off:.1e}", c["theory_name"]))
+    header = ("change", doc["param"], "width", "theory", "off by", "theory's name")
+    lines = [output.table(header, rows) if rows else f"no change along {doc['param']}"]
+    if doc.get("windows"):
+        windows = [(w["period"], w["lo"], w["hi"]) for w in doc["windows"]]
+        lines += ["", output.table(("window of period", "from", "to"), windows)]
+    lines += ["", f"{doc['evaluations']} evaluations"]
+    return "\n".join(lines)

@@ -1,0 +1,92 @@
+"""``trainphase diagram``: the phase over one or two parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from trainphase.catalog import SystemInfo
+from trainphase.cli import environment, options, output, parse
+from trainphase.cli.progress import progress
+from trainphase.errors import RequestError, TrainphaseError
+
+
+@options.system_command(
+    "diagram",
+    "The phases over one or two parameters.",
+    options.steps_option(8192),
+    options.starts_option(4),
+    click.option("--seeds", type=options.Whole(1, 2**20), default=1, show_default=True, help="Repeat with seeds 0 to N-1."),
+    click.option("--store", metavar="DIR", help="Keep the tiles here; the same command continues an unfinished diagram."),
+    options.dtype_option,
+    options.plot_option,
+    options.out_option,
+    click.option("--quiet", is_flag=True, help="No progress on standard error."),
+)
+@click.pass_context
+def command(
+    ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int, starts: int, seeds: int,
+    store: str | None, dtype: str, plot: str | None, out: str | None, quiet: bool, data_dir: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Draw the phases of SYSTEM over the parameters that are given a range.
+
+    A range is lo:hi:n, lo:hi:n:log, or a list of values.
+
+    \b
+    For example: trainphase diagram cubic a=0:2.2:512 --plot cubic.png
+    """
+    info = options.named_system(system, "diagram")
+    given = parse.for_diagram(info, params, seeds)
+    _check_seeds(info, given, seeds)
+    given |= environment.data_options(info, data_dir)
+    output.check_plot(plot)
+    output.check_out(out)
+    output.check_folder("--store", store)
+    flags = environment.prepare_jax()
+    from trainphase import api
+
+    result = api.diagram(
+        info.name, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, progress=progress(quiet),
+        command=ctx.obj["command"], flags=flags, **given,
+    )  # fmt: skip
+    output.deliver(
+        [("--plot", plot, lambda path: result.save_plot(path)), ("--out", out, lambda path: api.save(result.to_xarray(), path))],
+        lambda: output.emit(result.to_json(), lambda: _text(result.to_json()), as_json),
+    )
+    if result.failed:
+        tile, why = next(iter(result.failed.items()))
+        raise TrainphaseError(f"{len(result.failed)} tiles could not be computed, {tile} among them ({why})")
+
+
+def _check_seeds(info: SystemInfo, given: dict[str, Any], seeds: int) -> None:
+    if seeds == 1:
+        return
+    if all(p.name != "seed" for p in info.params):
+        raise RequestError(f"--seeds {seeds} is not possible: {info.name} has no parameter seed; leave --seeds out")
+    if "seed" in given:
+        raise RequestError(f"--seeds {seeds} is not possible beside seed=; give only one of them")
+
+
+def _text(doc: dict[str, Any]) -> str:
+    """The document as a few tables."""
+    grid = " x ".join(f"{axis['name']} {axis['n']}" for axis in doc["axes"])
+    lines = [f"{doc['system']} over {grid}", ""]
+    lines.append(output.table(("phase", "share"), [(k, f"{100 * v:.2f}%") for k, v in doc["phases"].items()]))
+    lines.append("")
+    if all(len(point) == 1 for line in doc["boundaries"] for point in line["points"]):
+        rows = [(" / ".join(line["between"]), point[0]) for line in doc["boundaries"] for point in line["points"]]
+        lines.append(output.table(("boundary", "at"), rows[:40]))
+        if len(rows) > 40:
+            lines.append(f"and {len(rows) - 40} more; see --json")
+    else:
+        rows = [(" / ".join(line["between"]), len(line["points"])) for line in doc["boundaries"]]
+        lines.append(output.table(("boundary", "points"), rows))
+    theory = [(line["name"], " / ".join(line["between"]), line.get("at", "a line")) for line in doc["theory"]]
+    if theory:
+        lines += ["", output.table(("theory", "between", "at"), theory)]
+    lines += ["", f"{doc['evaluations']} of {doc['grid_points']} points computed in {doc['seconds']:.1f} s; "]
+    lines[-1] += f"{100 * doc['unstable']:.2f}% change their label when the horizon doubles"
+    if doc["store"]:
+        lines.append(f"store {doc['store']}")
+    return "\n".join(lines)

@@ -1,0 +1,60 @@
+"""What the command line takes from its surroundings: environment variables, compiler flags, data directories.
+
+No other module of the package reads an environment variable.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from typing import Any
+
+from trainphase.catalog import SystemInfo
+from trainphase.errors import RequestError
+
+DATA_VARIABLE = "TRAINPHASE_DATA"
+# Orbits of many points at once are loops over long vectors: 512-bit registers where the processor has them, and loops
+# that are not cut into tiles, measured at twice the default's rate. The second is an internal name of these versions.
+FLAGS = ("--xla_cpu_prefer_vector_width=512", "--xla_backend_extra_options=xla_cpu_disable_tiled_emitter")
+FLAGS_JAXLIB = ("0", "10")
+
+
+def prepare_jax() -> str:
+    """Append FLAGS to XLA_FLAGS, each unless the user has set it, and return what is in force.
+
+    XLA reads the variable once, when JAX starts, and ends the process at a flag it does not know: so nothing is added
+    when JAX is loaded already, with a jaxlib other than the one measured, or when the variable names a file of flags.
+    """
+    given = os.environ.get("XLA_FLAGS", "").strip()
+    if "jax" in sys.modules or (given and not given.startswith("-")) or _jaxlib() != FLAGS_JAXLIB:
+        return given
+    set_already = {flag.partition("=")[0] for flag in given.split()}
+    added = [flag for flag in FLAGS if flag.partition("=")[0] not in set_already]
+    flags = " ".join([*given.split(), *added])
+    os.environ["XLA_FLAGS"] = flags
+    return flags
+
+
+def data_folders() -> tuple[str, ...]:
+    """The folders named by TRAINPHASE_DATA, separated as in PATH."""
+    return tuple(part for part in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if part)
+
+
+def data_options(info: SystemInfo, data_dir: str | None) -> dict[str, Any]:
+    """Keywords ``data_dir`` and ``search`` for a system that reads data; RequestError for a folder that is none."""
+    if data_dir is not None and not info.reads_data:
+        raise RequestError(f"--data-dir {data_dir} is not possible: {info.name} reads no data; leave it out")
+    if data_dir is not None and not os.path.isdir(os.path.expanduser(data_dir)):
+        raise RequestError(f"--data-dir {data_dir} is not a folder; give the one with the files")
+    options: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
+    if info.reads_data and data_folders():
+        options["search"] = data_folders()
+    return options
+
+
+def _jaxlib() -> tuple[str, ...]:
+    try:
+        return tuple(importlib.metadata.version("jaxlib").split(".")[:2])
+    except importlib.metadata.PackageNotFoundError:
+        return ()

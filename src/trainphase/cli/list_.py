@@ -1,0 +1,95 @@
+"""``trainphase list``: what there is, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from trainphase import catalog
+from trainphase.cli import options, output
+from trainphase.phase import VOCABULARIES
+
+Rows = list[dict[str, Any]]
+
+
+def systems() -> Rows:
+    """Every system with its parameters; of third-party ones the name, since they are loaded on use only."""
+    rows: Rows = [
+        {
+            "name": info.name,
+            "summary": info.summary,
+            "parameters": [
+                {"name": p.name, "kind": p.kind, "default": p.default, "units": p.units, "domain": p.domain(), "help": p.help}
+                for p in info.params
+            ],
+            "observables": list(info.observables),
+            "vocabularies": list(info.vocabularies),
+            "paper": info.paper,
+        }
+        for info in catalog.systems().values()
+    ]
+    return rows + [{"name": name, "summary": "of another package", "parameters": []} for name in catalog.third_party()]
+
+
+def observables() -> Rows:
+    """Every observable with its units."""
+    return [{"name": name, "units": units, "meaning": text} for name, (units, text) in catalog.OBSERVABLES.items()]
+
+
+def phases() -> Rows:
+    """Every phase of every vocabulary, with its exact definition."""
+    return [
+        {"vocabulary": v.name, "label": p.label, "definition": p.definition, "colour": p.colour, "symbol": p.symbol}
+        for v in VOCABULARIES.values()
+        for p in v.phases
+    ]
+
+
+def datasets() -> Rows:
+    """Every image data set, and how to get it; ``trainphase doctor`` tells which are here."""
+    from trainphase.data import sets
+
+    return [{"name": name, "shape": list(spec.shape), "get": spec.get} for name, spec in sets.SPECS.items()]
+
+
+def papers() -> Rows:
+    """Every paper, with the systems it is about."""
+    named = dict.fromkeys(info.paper for info in catalog.systems().values() if info.paper)
+    return [
+        {"paper": paper, "systems": [info.name for info in catalog.systems().values() if info.paper == paper]}
+        for paper in named
+    ]
+
+
+KINDS: dict[str, Callable[[], Rows]] = {
+    "systems": systems,
+    "observables": observables,
+    "phases": phases,
+    "datasets": datasets,
+    "papers": papers,
+}
+
+
+@click.command("list", options_metavar="[OPTIONS]", short_help="Systems, observables, phases, data sets, papers.")
+@click.argument("kind", required=False, type=options.OneOf(*KINDS), metavar="[KIND]")
+@options.json_option
+def command(kind: str | None, as_json: bool) -> None:
+    """List what there is: systems, observables, phases, datasets or papers; without KIND, all of them."""
+    found = {name: rows() for name, rows in KINDS.items() if kind in (None, name)}
+    output.emit(found, lambda: "\n\n".join(_text(name, rows) for name, rows in found.items()), as_json)
+
+
+def _text(name: str, rows: Rows) -> str:
+    """One kind as a table."""
+    keys = {"systems": ("name", "parameters", "summary"), "phases": ("vocabulary", "label", "definition")}
+    columns = keys.get(name) or tuple(rows[0])
+    return output.table([name.upper(), *columns[1:]], [[_cell(row[key]) for key in columns] for row in rows])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        words = [item["name"] if isinstance(item, dict) else str(item) for item in value]
+        return "x".join(words) if all(word.isdecimal() for word in words) else " ".join(words)
+    return output.cell(value)

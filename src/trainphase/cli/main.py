@@ -1,0 +1,174 @@
+"""The command ``trainphase``: finds the command, and turns every failure into one sentence and an exit code.
+
+Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from trainphase import catalog
+from trainphase._version import __version__
+from trainphase.cli import boundary, demo, diagram, doctor, list_, run
+from trainphase.cli.options import system_page
+from trainphase.cli.parse import shown
+from trainphase.errors import RequestError, TrainphaseError
+
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+COMMANDS = (demo, list_, run, diagram, boundary, doctor)
+
+
+class Commands(click.Group):
+    """The group of commands; ``trainphase SYSTEM --help`` is understood too."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which one meets them."""
+        return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; of a system's name, one that tells about the system."""
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        if cmd_name.startswith("-"):
+            return None
+        if cmd_name in catalog.systems() or cmd_name in catalog.third_party():
+            return _about(cmd_name)
+        near = difflib.get_close_matches(cmd_name, self.commands, 1)
+        hint = f"the nearest is {near[0]}" if near else "they are " + ", ".join(self.commands)
+        raise RequestError(f"there is no command {shown(cmd_name)!r}; {hint}")
+
+
+def _about(name: str) -> click.Command:
+    def show(rest: tuple[str, ...]) -> None:
+        if rest:
+            told = shown(shlex.join(rest))
+            raise RequestError(f"{name} is a system and no command; give for example trainphase run {name} {told}")
+        click.echo(system_page(catalog.system(name)))
+
+    # Help is shown with or without --help, which is why the option is a flag that changes nothing.
+    params = [click.Argument(["rest"], nargs=-1), click.Option(["--help"], is_flag=True, expose_value=False)]
+    return click.Command(name, callback=show, params=params, add_help_option=False)
+
+
+@click.group(cls=Commands, invoke_without_command=True, options_metavar="[OPTIONS]")
+@click.option("--version", is_flag=True, help="Show the version and exit.")
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure (may stand anywhere).")
+@click.pass_context
+def cli(ctx: click.Context, version: bool, debug: bool) -> None:
+    """Phase diagrams of neural-network training: simulated, classified, and set beside exact theory.
+
+    \b
+    trainphase demo                          the main job on real images
+    trainphase run cubic a=1.1               one run and its phase
+    trainphase diagram cubic a=0:2.2:512     the phases over a range
+    trainphase boundary cubic a=0.5:2.2      where the phase changes
+    trainphase cubic --help                  all about a system
+    """
+    if version:
+        click.echo(f"trainphase {__version__}")
+    elif ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for _module in COMMANDS:
+    cli.add_command(_module.command)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; nothing is raised."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in given
+    args = [arg for arg in given if arg != "--debug"]
+    try:
+        with cli.make_context("trainphase", args, obj={"command": shlex.join(["trainphase", *given])}) as ctx:
+            cli.invoke(ctx)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
+        return DONE
+    except click.exceptions.Exit as end:
+        return _flushed(end.exit_code)
+    except BaseException as why:
+        code, sentence = explain(why)
+        if debug:
+            traceback.print_exc()
+        _say(sentence)
+        _leave(why, code, argv is None)
+        return code
+
+
+def explain(why: BaseException) -> tuple[int, str]:
+    """Exit code and sentence for whatever ended a command; an empty sentence when there is nothing to be said."""
+    if isinstance(why, TrainphaseError):
+        return why.exit_code, str(why)
+    if isinstance(why, click.ClickException):
+        return WRONG, _usage(why)
+    if isinstance(why, KeyboardInterrupt | click.Abort):
+        return INTERRUPTED, "interrupted, and nothing is kept; give the same command again to start anew"
+    if isinstance(why, BrokenPipeError):
+        return FAILED, ""
+    if isinstance(why, MemoryError) or "RESOURCE_EXHAUSTED" in str(why):
+        return FAILED, "there is not enough memory for this; ask for fewer points, fewer starts or a smaller system"
+    if isinstance(why, OSError):
+        where = f" ({why.filename})" if why.filename else ""
+        return FAILED, f"the result could not be written or read: {why.strerror or why}{where}"
+    if isinstance(why, SystemExit):
+        return (why.code if isinstance(why.code, int) else FAILED), ""
+    return FAILED, f"unexpected error ({type(why).__name__}: {why}); please report it with the output of --debug"
+
+
+def _usage(why: click.ClickException) -> str:
+    """A sentence for a command line that click refuses."""
+    ctx = getattr(why, "ctx", None)
+    command = ctx.command_path if ctx is not None else "trainphase"
+    if isinstance(why, click.NoSuchOption):
+        known = [o for p in ctx.command.get_params(ctx) for o in p.opts if o.startswith("--")] if ctx is not None else []
+        near = difflib.get_close_matches(why.option_name, known, 1)
+        hint = f"the nearest is {near[0]}" if near else f"see {command} --help"
+        return f"there is no option {shown(why.option_name)}; {hint}"
+    text = " ".join(why.format_message().split()).rstrip(".")
+    return f"{text[:1].lower()}{text[1:]}; see {command} --help"
+
+
+def _say(sentence: str) -> None:
+    """One line on standard error."""
+    if sentence and sys.stderr is not None:
+        try:
+            print("trainphase: " + " ".join(sentence.split()), file=sys.stderr, flush=True)
+        except OSError:
+            pass  # there is nobody left to tell
+
+
+def _flushed(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError as why:
+        code, sentence = explain(why)
+        _say(sentence)
+        _silence()
+    return code
+
+
+def _leave(why: BaseException, code: int, own_process: bool) -> None:
+    """What must be done before the interpreter ends, so that it ends quietly and at once."""
+    if isinstance(why, OSError):
+        _silence()
+    if own_process and getattr(why, "aborted", False):
+        # Abandoned threads still compute, and Python would wait for them.
+        os._exit(code)
+
+
+def _silence() -> None:
+    """Point standard output to nowhere: Python flushes it once more at its end, which would fail again."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError, AttributeError):
+        pass

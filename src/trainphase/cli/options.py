@@ -1,0 +1,157 @@
+"""What commands share: typed options whose refusals are sentences, and help that knows the systems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from trainphase import catalog
+from trainphase.catalog import SystemInfo
+from trainphase.cli.output import cell, table
+from trainphase.cli.parse import LARGEST_WHOLE, example, number, shown, whole
+from trainphase.errors import RequestError
+from trainphase.phase import VOCABULARIES
+
+Decorator = Callable[[Any], Any]
+
+
+class Whole(click.ParamType):
+    """A whole number from ``least`` to ``most``."""
+
+    name = "N"
+
+    def __init__(self, least: int = 1, most: int = 2**31 - 1) -> None:
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number that the text spells; RequestError otherwise."""
+        if isinstance(value, int):
+            return value
+        found = whole(value)
+        if found is None or not self.least <= found <= self.most:
+            wanted = f"a whole number from {self.least} to {self.most}"
+            raise RequestError(f"{_flag(param)} {_quoted(value)} is not possible; give {wanted}")
+        return found
+
+
+class Positive(click.ParamType):
+    """A number above 0."""
+
+    name = "X"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that the text spells; RequestError otherwise."""
+        if isinstance(value, float):
+            return value
+        found = number(value)
+        if found is None or found <= 0:
+            raise RequestError(f"{_flag(param)} {_quoted(value)} is not possible; give a number above 0")
+        return found
+
+
+class OneOf(click.ParamType):
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.name = "|".join(words)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word itself; RequestError otherwise."""
+        if value not in self.words:
+            raise RequestError(f"{_flag(param)} {_quoted(value)} is not possible; give {' or '.join(self.words)}")
+        return value
+
+
+def _flag(param: click.Parameter | None) -> str:
+    if param is None:
+        return "the value"
+    return param.opts[0] if isinstance(param, click.Option) else (param.name or "the value").upper()
+
+
+def _quoted(value: str) -> str:
+    return shown(value) if value.strip() else repr(value)
+
+
+class SystemCommand(click.Command):
+    """A command on a system, whose ``--help`` after a system's name tells about that system too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; but for help on a system, print that and end."""
+        if "--help" in args:
+            known = {*catalog.systems(), *catalog.third_party()}
+            named = next((a for a in args if a in known), None)
+            if named is not None:
+                click.echo(f"{ctx.get_help()}\n\n{system_page(catalog.system(named))}")
+                ctx.exit()
+        return super().parse_args(ctx, args)
+
+
+def system_command(name: str, short: str, *options: Decorator) -> Decorator:
+    """Decorator: the command ``name SYSTEM [KEY=VALUE]...`` with the options, --data-dir and --json."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed((*options, data_dir_option, json_option)):
+            function = option(function)
+        function = click.argument("params", nargs=-1, metavar="[KEY=VALUE]...")(function)
+        function = click.argument("system", required=False, metavar="SYSTEM")(function)
+        return click.command(name, cls=SystemCommand, options_metavar="[OPTIONS]", short_help=short)(function)
+
+    return decorate
+
+
+def named_system(name: str | None, verb: str) -> SystemInfo:
+    """The system that the user named; RequestError when there is none of that name."""
+    if name is None:
+        known = catalog.systems()
+        first = next(iter(known))
+        raise RequestError(f"{verb} needs a system; give one of {', '.join(known)}, as in trainphase {verb} {first}")
+    if "=" in name:
+        raise RequestError(f"{shown(name)} is no system; name the system first, as in trainphase {verb} cubic a=1.1")
+    return catalog.system(name)
+
+
+def system_page(info: SystemInfo) -> str:
+    """All about a system: parameters with units, defaults and domains, observables, vocabularies."""
+    params = [(p.name, cell(p.default), p.units, p.domain(), p.help) for p in info.params]
+    about = catalog.OBSERVABLES
+    observed = [(name, *about.get(name, ("", ""))) for name in info.observables]
+    words = [
+        (name, VOCABULARIES[name].question, ", ".join(VOCABULARIES[name].labels)) if name in VOCABULARIES else (name, "", "")
+        for name in info.vocabularies
+    ]
+    blocks = [
+        f"{info.name}: {info.summary}",
+        table(("parameter", "default", "units", "domain", "meaning"), params),
+        table(("observable", "units", "meaning"), observed),
+        table(("vocabulary", "question", "phases"), words),
+    ]
+    if info.paper:
+        blocks.append(f"Paper: {info.paper}")
+    blocks.append(f"For example: trainphase diagram {info.name} {example(info)}")
+    return "\n\n".join(blocks)
+
+
+def steps_option(default: int) -> Decorator:
+    """--steps."""
+    return click.option(
+        "--steps", type=Whole(1, 2**31 - 1), default=default, show_default=True, help="Horizon in steps of the map."
+    )
+
+
+def starts_option(default: int) -> Decorator:
+    """--starts."""
+    text = "Starts of the ensemble, where the phase is over all starts."
+    return click.option("--starts", type=Whole(1, 2**20), default=default, show_default=True, help=text)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+dtype_option = click.option(
+    "--dtype", type=OneOf("float64", "float32"), metavar="TYPE", default="float64", show_default=True,
+    help="Precision: float64 or float32.",
+)  # fmt: skip
+data_dir_option = click.option("--data-dir", metavar="DIR", help="Folder with files of image data sets.")
+plot_option = click.option("--plot", metavar="F.png", help="Draw the result (.png, .pdf or .svg).")
+out_option = click.option("--out", metavar="F.nc", help="Write the data: NetCDF (.nc) or Zarr (.zarr).")

@@ -1,0 +1,120 @@
+"""Progress on standard error: a bar with an estimate of the time left on a terminal, else a line every few seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+EVERY = 5.0  # seconds between lines
+
+
+class Silent:
+    """Progress that says nothing."""
+
+    def start(self, total: int, done: int) -> None:
+        """Nothing."""
+
+    def advance(self, k: int) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Lines:
+    """Progress as lines of text: how many of how many, and about how long it will take yet."""
+
+    def __init__(self, what: str = "tiles", every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
+        self.what, self.every, self.clock = what, every, clock
+        self.total = self.before = self.done = 0
+        self.begun = self.said = clock()
+
+    def start(self, total: int, done: int) -> None:
+        """There are ``total`` pieces of work, ``done`` of them done before."""
+        self.total, self.before, self.done = total, done, done
+        self.begun = self.said = self.clock()
+        if done:
+            _say(f"{done} of {total} {self.what} are stored already")
+
+    def advance(self, k: int) -> None:
+        """``k`` more are done."""
+        self.done += k
+        now = self.clock()
+        if now - self.said < self.every or self.done >= self.total:
+            return
+        self.said = now
+        left = (now - self.begun) / (self.done - self.before) * (self.total - self.done)
+        share = 100 * self.done // self.total
+        _say(f"{self.done} of {self.total} {self.what}, {share}%, about {duration(left)} left")
+
+    def close(self) -> None:
+        """Nothing is left to be said."""
+
+
+class Bar:
+    """Progress as a bar on a terminal."""
+
+    def __init__(self, what: str = "tiles") -> None:
+        self.what = what
+        self.bar: Any = None
+        self.task: Any = None
+
+    def start(self, total: int, done: int) -> None:
+        """There are ``total`` pieces of work, ``done`` of them done before."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.close()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        left = TimeRemainingColumn(elapsed_when_finished=False)
+        self.bar = Progress(*columns, TextColumn("left"), left, console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task(self.what, total=total, completed=done)
+        self.bar.start()
+
+    def advance(self, k: int) -> None:
+        """``k`` more are done."""
+        if self.bar is not None:
+            self.bar.advance(self.task, k)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def progress(quiet: bool = False, what: str = "tiles") -> Silent | Lines | Bar:
+    """The kind of progress that fits standard error."""
+    if quiet:
+        return Silent()
+    return Bar(what) if sys.stderr is not None and sys.stderr.isatty() else Lines(what)
+
+
+def counter(what: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> Callable[[int], None]:
+    """A function to call with a running count where the end is not known; it says the count every few seconds."""
+    said = begun = clock()
+
+    def count(n: int) -> None:
+        nonlocal said
+        now = clock()
+        if now - said >= every:
+            said = now
+            _say(f"{n} {what} in {duration(now - begun)}")
+
+    return count
+
+
+def duration(seconds: float) -> str:
+    """A time in words: 40 s, 3 min 20 s, 2 h 5 min."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _say(text: str) -> None:
+    print(f"trainphase: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,263 @@
+"""Diagram: axes times a recipe, computed tile by tile into a store, with the phases, their stability and the theory."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainphase.axes import Axis
+from trainphase.engine.lattice import Tiling, default_tile
+from trainphase.engine.store import Field, Store
+from trainphase.engine.sweep import Progress, Report, sweep
+from trainphase.errors import RequestError, TrainphaseError
+from trainphase.phase import NOT_COMPUTED, TRAINING
+from trainphase.records import Recipe, answer, batchable, is_scalar
+from trainphase.system import Map
+from trainphase.trajectory import plain
+
+if TYPE_CHECKING:
+    import xarray
+
+CODES = {"flag_values": list(range(len(TRAINING.labels))), "flag_meanings": " ".join(TRAINING.labels)}
+MOST_SAMPLES = 2**21
+MOST_POINTS = 2**26
+
+_FIELDS = (
+    Field("phase", "uint8", NOT_COMPUTED, "1", "phase", attrs=CODES),
+    Field("phase_half", "uint8", NOT_COMPUTED, "1", "phase at half the horizon", attrs=CODES),
+    Field("margin", "float32", np.nan, "1", "distance of the deciding number from its threshold"),
+    Field("rule", "uint8", NOT_COMPUTED, "1", "index of the rule that decided"),
+    Field("period", "float32", np.nan, "steps", "period of the attractor"),
+    Field("lyapunov", "float64", np.nan, "1/step", "Lyapunov exponent"),
+    Field("lyapunov_se", "float64", np.nan, "1/step", "standard error of the Lyapunov exponent"),
+    Field("loss", "float64", np.nan, "target units squared", "training loss at the end, mean over starts"),
+    Field("max_ratio", "float64", np.nan, "1", "largest one-step growth of the loss"),
+    Field("increases", "float32", np.nan, "steps", "steps at which the loss rose"),
+)
+_CURVATURE = Field("curvature", "float64", np.nan, "1", "step size times top kernel eigenvalue at the end")
+_SCALAR = (
+    Field("multiplier", "float64", np.nan, "1", "multiplier of the stable cycle"),
+    Field("lower", "float64", np.nan, "1", "lower bound of the attractor in the residual z"),
+    Field("upper", "float64", np.nan, "1", "upper bound of the attractor in the residual z"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Diagram:
+    """A computed diagram.
+
+    Attributes
+    ----------
+    dataset : all records over the axes. theory : lines of the theory. store : where it is kept, or None.
+    evaluations : points computed by this call; points that a store already held are not computed again.
+    """
+
+    system: str
+    axes: tuple[Axis, ...]
+    dataset: xarray.Dataset
+    theory: list[dict[str, Any]]
+    evaluations: int
+    seconds: float
+    store: str | None
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Phase codes over the axes; over seeds, where there are several, the most frequent one."""
+        return consensus(self.dataset["phase"])
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Share of the points in each phase."""
+        return TRAINING.fractions(self.codes)
+
+    @property
+    def unstable(self) -> float:
+        """Share of the points whose label changes when the horizon doubles (from half of it to the whole)."""
+        return float(np.mean(self.dataset["phase"].values != self.dataset["phase_half"].values))
+
+    @property
+    def boundaries(self) -> list[dict[str, Any]]:
+        """For each pair of neighbouring phases, the midpoints between grid points that differ."""
+        return boundaries(self.codes, [a for a in self.axes if a.name != "seed"] or list(self.axes))
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The dataset, with names, units and provenance."""
+        return self.dataset
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON document of ``trainphase diagram``."""
+        provenance = json.loads(self.dataset.attrs["provenance"])
+        return plain({
+            "system": self.system, "axes": [a.to_json() for a in self.axes], "phases": self.phases,
+            "evaluations": self.evaluations, "grid_points": int(self.dataset["phase"].size),
+            "seconds": self.seconds, "store": self.store, "unstable": self.unstable,
+            "boundaries": self.boundaries, "theory": self.theory, "failed": self.failed,
+            "version": provenance.get("trainphase"),
+            "seed": json.loads(self.dataset.attrs["params"]).get("seed"), "dtype": self.dataset.attrs["dtype"],
+        })  # fmt: skip
+
+
+def consensus(phase: xarray.DataArray) -> np.ndarray:
+    """Phase codes without the seed axis: the most frequent label over the seeds, ties to the more regular one."""
+    if "seed" not in phase.dims or len(phase.dims) == 1:
+        return phase.values
+    codes = np.moveaxis(phase.values, phase.dims.index("seed"), -1)
+    counts = np.stack([(codes == k).sum(-1) for k in range(len(TRAINING.labels))], -1)
+    return np.argmax(counts, axis=-1).astype(np.uint8)
+
+
+def boundaries(codes: np.ndarray, axes: Sequence[Axis]) -> list[dict[str, Any]]:
+    """Midpoints of neighbouring grid points with different decided labels, grouped by the pair of labels."""
+    found: dict[tuple[int, int], list[list[float]]] = {}
+    skip = TRAINING.undecided
+    for k in range(codes.ndim):
+        a, b = np.moveaxis(codes, k, 0)[:-1], np.moveaxis(codes, k, 0)[1:]
+        differ = (a != b) & (a != skip) & (b != skip) & (a != NOT_COMPUTED) & (b != NOT_COMPUTED)
+        for where in np.argwhere(differ):
+            pair = sorted((int(a[tuple(where)]), int(b[tuple(where)])))
+            index = list(np.insert(where[1:], k, where[0]))
+            point = [float(axis.values[i]) for axis, i in zip(axes, index, strict=True)]
+            values = axes[k].values
+            lo, hi = values[index[k]], values[index[k] + 1]
+            point[k] = float(np.sqrt(lo * hi) if axes[k].scale == "log" else 0.5 * (lo + hi))
+            found.setdefault((pair[0], pair[1]), []).append(point)
+    return [
+        {"between": [TRAINING.label(p), TRAINING.label(q)], "points": sorted(points)}
+        for (p, q), points in sorted(found.items())
+    ]
+
+
+def fields_for(system: Map, recipe: Recipe) -> list[Field]:
+    """What is kept at each point of a diagram of this system."""
+    fields = list(_FIELDS)
+    if hasattr(system, "curvature"):
+        fields.append(_CURVATURE)
+    if is_scalar(system):
+        fields += _SCALAR
+        if recipe.samples:
+            text = "residual z on the attractor"
+            fields.append(Field("orbit", "float32", np.nan, "1", text, dims=("sample",), sizes=(recipe.samples,)))
+    return fields
+
+
+class Tile:
+    """Computes one tile: a picklable callable ``index -> record``."""
+
+    def __init__(
+        self, recipe: Recipe, axes: Sequence[Axis], static: Sequence[str], tiling: Tiling, fields: Sequence[Field]
+    ) -> None:
+        self.recipe, self.axes, self.static, self.tiling, self.fields = recipe, tuple(axes), tuple(static), tiling, fields
+        # Factories may require a value for every parameter; those that move are set after the system is built.
+        self.sample = {a.name: _native(a.values[-1]) for a in axes}
+
+    def __call__(self, index: tuple[int, ...]) -> dict[str, np.ndarray]:
+        slices = self.tiling.slices(index)
+        shape = self.tiling.extent(index)
+        values = {a.name: a.values[s] for a, s in zip(self.axes, slices, strict=True)}
+        fixed = {name: _native(values[name][0]) for name in self.static}
+        moving = [a.name for a in self.axes if a.name not in self.static]
+        system = _built(self.recipe.build, _frozen({**self.recipe.fixed, **self.sample, **fixed}))
+        mesh = np.meshgrid(*[values[name] for name in moving], indexing="ij")
+        # Every tile has the same number of points, so that all share one compiled program.
+        full = int(np.prod([t for t, a in zip(self.tiling.tile, self.axes, strict=True) if a.name in moving]))
+        batch = {}
+        for name, grid in zip(moving, mesh, strict=True):
+            flat = grid.ravel()
+            batch[name] = np.concatenate([flat, np.full(full - flat.size, flat[-1])])
+        got = answer(self.recipe, system, batch)
+        size = int(np.prod(shape))
+        out = {}
+        for f in self.fields:
+            data = got[f.name][:size].astype(f.dtype)
+            out[f.name] = data.reshape(shape + data.shape[1:])
+        return out
+
+
+def _native(value: Any) -> Any:
+    number = float(value)
+    return int(number) if number.is_integer() else number
+
+
+def _frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(params.items()))
+
+
+@functools.lru_cache(maxsize=32)
+def _built(build: Any, params: tuple[tuple[str, Any], ...]) -> Map:
+    """Systems are rebuilt only when a parameter changes that cannot be batched: data are drawn once."""
+    return build(**dict(params))
+
+
+def compute(
+    name: str, recipe: Recipe, axes: Sequence[Axis], theory: list[dict[str, Any]], provenance: Mapping[str, Any],
+    store: str | Path | None = None, executor: Executor | None = None, progress: Progress | None = None,
+    params: Mapping[str, Any] | None = None, cache: Path | None = None,
+) -> Diagram:  # fmt: skip
+    """Compute every point of the axes and return the diagram; see :func:`trainphase.diagram`.
+
+    Without ``store`` the tiles are kept under ``cache`` until the diagram is complete, so that an interrupted call
+    continues when it is repeated.
+    """
+    start = time.perf_counter()
+    sample = {a.name: _native(a.values[-1]) for a in axes}
+    system = _built(recipe.build, _frozen({**recipe.fixed, **sample}))
+    static = [a.name for a in axes if not batchable(system, a.name)]
+    shape = tuple(len(a.values) for a in axes)
+    if np.prod(shape, dtype=float) > MOST_POINTS:
+        raise RequestError(f"{np.prod(shape, dtype=float):.3g} points are too many for one diagram; give at most {MOST_POINTS}")
+    tiling = Tiling(shape, default_tile(shape, tuple(i for i, a in enumerate(axes) if a.name in static)))
+    fields = fields_for(system, recipe)
+    identity = _identity(name, recipe, params or recipe.fixed, provenance)
+    place = Path(store) if store is not None else _scratch(cache, identity, axes)
+    with Store.create_or_resume(place, axes, fields, identity, provenance, tiling.tile) as kept:
+        report = sweep(Tile(recipe, axes, static, tiling, fields), kept, tiling.tiles(), executor, progress)
+        if report.failed and len(report.failed) == len(tiling):
+            raise TrainphaseError(f"no tile could be computed: {next(iter(report.failed.values()))}")
+        dataset = kept.dataset().load()
+    if store is None:
+        shutil.rmtree(place, ignore_errors=True)
+    dataset.attrs |= {
+        "system": name, "title": f"phase diagram of {name}", "vocabulary": TRAINING.name, "dtype": recipe.dtype,
+        "params": json.dumps(plain(params or recipe.fixed), sort_keys=True),
+        "provenance": json.dumps(plain(provenance), sort_keys=True), "steps": recipe.horizon, "starts": recipe.starts,
+    }  # fmt: skip
+    failed = {tiling.key(k): v for k, v in report.failed.items()}
+    return Diagram(
+        name, tuple(axes), dataset, theory, _computed(report, tiling), time.perf_counter() - start,
+        None if store is None else str(store), failed,
+    )  # fmt: skip
+
+
+def _computed(report: Report, tiling: Tiling) -> int:
+    return int(sum(np.prod(tiling.extent(index)) for index in report.computed))
+
+
+def _identity(name: str, recipe: Recipe, params: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the numbers, and so must match when a sweep is resumed."""
+    return plain({
+        "system": name, "params": dict(params), "steps": recipe.horizon, "starts": recipe.starts,
+        "dtype": recipe.dtype, "samples": recipe.samples, "trainphase": provenance.get("trainphase"),
+        "data_sha256": provenance.get("data_sha256"),
+    })  # fmt: skip
+
+
+def _scratch(cache: Path | None, identity: Mapping[str, Any], axes: Sequence[Axis]) -> Path:
+    text = json.dumps([identity, [a.to_json() for a in axes]], sort_keys=True)
+    root = cache if cache is not None else Path.home() / ".cache" / "trainphase"
+    return root / "unfinished" / hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def samples_for(points: int, asked: int = 64) -> int:
+    """Samples of the attractor to keep per point: 64, fewer when the points are many (two million samples in all)."""
+    return int(max(1, min(asked, MOST_SAMPLES // max(points, 1))))

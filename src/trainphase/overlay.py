@@ -1,0 +1,134 @@
+"""Overlay: what the theory says about a system, brought together with it (theory and systems never meet otherwise)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from trainphase.axes import Axis
+from trainphase.system import Map
+from trainphase.theory import cubic, regression
+
+Line = dict[str, Any]
+
+# Rows count as orthogonal when no cosine between two of them exceeds rounding of the orthogonalisation.
+ORTHOGONAL = 1e-9
+
+
+def orthogonal_rows(x: np.ndarray) -> bool:
+    """True when the rows of a data matrix are orthogonal to rounding."""
+    gram = x @ x.T
+    size = np.sqrt(np.diag(gram))
+    cosines = gram / np.outer(size, size)
+    return bool(np.max(np.abs(cosines - np.eye(len(x)))) < ORTHOGONAL)
+
+
+def _sample_a(name: str, inputs: dict[str, Any], lr: float, scale: float) -> np.ndarray:
+    targets = scale * inputs["teacher"] + inputs["noise"]
+    if name == "phase-retrieval":
+        return regression.phase_retrieval_a(lr, inputs["norm2"], inputs["n"], inputs["gamma"], inputs["c"], targets)
+    return regression.quadratic_net_a(lr, inputs["norm2"], inputs["n"], inputs["m"], inputs["d"], targets)
+
+
+def report(system: Map) -> dict[str, Any]:
+    """The theory's numbers for one run.
+
+    For regression: ``a`` of every sample, ``a_max``, whether the inputs are ``orthogonal`` (only then is the reduction
+    to the cubic map exact), and ``a_effective`` = half of step size times top kernel eigenvalue at the solution.
+    """
+    if system.theory == "cubic":
+        a = float(np.asarray(system.a))  # pyright: ignore[reportAttributeAccessIssue]
+        return {"a": a, "a_max": a, "phase": cubic.phase(a) if a > 0 else None}
+    if system.theory in ("phase-retrieval", "quadratic-net"):
+        inputs = system.theory_inputs()  # pyright: ignore[reportAttributeAccessIssue]
+        lr, scale = float(inputs["lr"]), float(inputs["scale"])
+        a = _sample_a(system.theory, inputs, lr, scale)
+        top = system.top_eigenvalue(scale)  # pyright: ignore[reportAttributeAccessIssue]
+        effective = float(regression.effective_a(lr, top))
+        exact = orthogonal_rows(np.asarray(system.X))  # pyright: ignore[reportAttributeAccessIssue]
+        largest = float(np.max(a))
+        decisive = largest if exact else effective
+        return {
+            "a": a, "a_max": largest, "a_effective": effective, "orthogonal": exact,
+            "phase": cubic.phase(decisive) if decisive > 0 else None,
+        }  # fmt: skip
+    return {}
+
+
+def lines(system: Map, axes: Sequence[Axis]) -> list[Line]:
+    """Phase boundaries of the theory over the axes of a diagram: ``{"name", "between", "points"}`` in axis order.
+
+    For one axis a line is a single point. Lines outside the axes are left out.
+    """
+    names = [axis.name for axis in axes]
+    if "a" in names:
+        return _constant(axes, names.index("a"), {b.name: (b.between, b.a) for b in cubic.PHASE_BOUNDARIES})
+    if system.theory in ("phase-retrieval", "quadratic-net") and "lr" in names and set(names) <= {"lr", "scale", "seed"}:
+        return _step_size_lines(system, axes, names)
+    return []
+
+
+def _constant(axes: Sequence[Axis], which: int, levels: dict[str, tuple[Any, float]]) -> list[Line]:
+    """Lines on which one axis has a fixed value."""
+    axis, out = axes[which], []
+    for name, (between, level) in levels.items():
+        if not axis.lo <= level <= axis.hi:
+            continue
+        points = [[level]]
+        if len(axes) == 2:
+            other = axes[1 - which]
+            pairs = [(level, other.lo), (level, other.hi)]
+            points = [list(p) if which == 0 else [p[1], p[0]] for p in pairs]
+        out.append({"name": name, "between": list(between), "points": points})
+    return out
+
+
+def _step_size_lines(system: Any, axes: Sequence[Axis], names: list[str]) -> list[Line]:
+    inputs = system.theory_inputs()
+    exact = orthogonal_rows(np.asarray(system.X))
+    planar = "scale" in names
+    scale_axis = axes[names.index("scale")] if planar else None
+    lr_axis = axes[names.index("lr")]
+    if scale_axis is None:
+        scales = np.array([float(inputs["scale"])])
+    elif scale_axis.lo > 0:
+        scales = np.geomspace(scale_axis.lo, scale_axis.hi, 65)
+    else:
+        scales = np.linspace(scale_axis.lo, scale_axis.hi, 65)
+    out = []
+    tops = None if exact else np.array([system.top_eigenvalue(float(s)) for s in scales])
+    for b in cubic.PHASE_BOUNDARIES:
+        if tops is None:
+            at = np.array([_lr_of(system.theory, inputs, b.a, float(s)) for s in scales])
+        else:
+            at = np.asarray(regression.effective_lr_at(b.a, tops))
+        inside = np.isfinite(at) & (at >= lr_axis.lo) & (at <= lr_axis.hi)
+        if not inside.any():
+            continue
+        if planar:
+            pairs = np.stack([at, scales], 1)[inside]
+            points = pairs.tolist() if names.index("lr") == 0 else pairs[:, ::-1].tolist()
+        else:
+            points = [[float(at[0])]]
+        out.append({"name": b.name, "between": list(b.between or ()), "points": points, "exact": exact})
+    return out
+
+
+def _lr_of(name: str, inputs: dict[str, Any], a: float, scale: float) -> float:
+    """Step size at which the largest a of all samples reaches ``a``; targets include the noise."""
+    targets = scale * inputs["teacher"] + inputs["noise"]
+    if name == "phase-retrieval":
+        return float(
+            regression.phase_retrieval_lr_at(a, inputs["norm2"], inputs["n"], inputs["gamma"], inputs["c"], targets)
+        )
+    return float(regression.quadratic_net_lr_at(a, inputs["norm2"], inputs["n"], inputs["m"], inputs["d"], targets))
+
+
+def name_of(theory: str, between: tuple[str, str], at: float, param: str) -> tuple[float, str] | None:
+    """The value that the theory gives for a change of label, with its name; None where there is none."""
+    if theory == "" or param != "a":
+        return None
+    row = cubic.crossing(*between)
+    return (row.a, f"{row.name}{' = ' + row.exact if row.exact else ''}") if row else None

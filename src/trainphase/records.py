@@ -1,0 +1,157 @@
+"""Records: the question a diagram asks at each point, answered for a batch of points.
+
+The record of a point is reduced from a survey over its starts: the phase of the ensemble, and the numbers behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from trainphase._arrays import as_leaves, precision
+from trainphase.classifiers import training
+from trainphase.evidence import gather, is_scalar
+from trainphase.phase import TRAINING
+from trainphase.survey import batch_axes, rounded_steps
+from trainphase.system import Map
+
+Build = Callable[..., Map]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to answer: which system, from how many starts, over what horizon.
+
+    ``build(**params)`` makes the system; ``fixed`` are the parameters that do not vary. ``samples`` is the number of
+    points of the attractor to keep per grid point (scalar maps only).
+    """
+
+    build: Build
+    fixed: Mapping[str, Any]
+    steps: int = 8192
+    starts: int = 4
+    dtype: str = "float64"
+    samples: int = 64
+
+    @property
+    def horizon(self) -> int:
+        """The steps actually run."""
+        return rounded_steps(self.steps)
+
+
+def batchable(system: Map, name: str) -> bool:
+    """True when the parameter is a scalar field of the system, so that values can be batched without a rebuild."""
+    if name in getattr(system, "aliases", ()):
+        return True
+    value = getattr(system, name, None)
+    return isinstance(value, float | int | np.ndarray | jax.Array) and np.ndim(value) == 0
+
+
+def with_values(system: Map, values: Mapping[str, np.ndarray], dtype: str) -> tuple[Map, tuple[str, ...]]:
+    """The system with the named fields set to arrays of one length, and the names of those fields."""
+    if hasattr(system, "resolve"):
+        values = system.resolve(values)
+    names = tuple(sorted(values))
+    if names:
+        # A field that is None (cubic's z0) becomes a leaf here, hence is_leaf.
+        fields = [np.asarray(values[n], dtype) for n in names]
+        system = eqx.tree_at(lambda s: [getattr(s, n) for n in names], system, fields, is_leaf=lambda x: x is None)
+    system.check()
+    return as_leaves(system, dtype), names
+
+
+def answer(recipe: Recipe, system: Map, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Records at a batch of parameter values, arrays of one length P; returns arrays with a leading axis P."""
+    with precision(recipe.dtype):
+        ready, batched = with_values(system, values, recipe.dtype)
+        points = len(next(iter(values.values()))) if values else 1
+        got = gather(ready, batched, points, recipe.steps, recipe.starts)
+        out = _reduce(got)
+        if _scalar(ready, batched):
+            out |= _attractor(ready, batched, got["full"]["tail"], recipe.samples, out["phase"])
+    return out
+
+
+def _scalar(system: Map, batched: tuple[str, ...]) -> bool:
+    if batched:
+        fields = [getattr(system, n)[0] for n in batched]
+        system = eqx.tree_at(lambda s: [getattr(s, n) for n in batched], system, fields)
+    return is_scalar(system)
+
+
+def _mean(x: np.ndarray, ok: np.ndarray) -> np.ndarray:
+    count = ok.sum(1)
+    total = np.where(ok, x, 0.0).sum(1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _reduce(got: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """From (points, starts) to (points,)."""
+    full = got["full"]
+    codes, margins, rules = training(full)
+    phase = TRAINING.worst(codes)
+    half = TRAINING.worst(training(got["half"])[0])
+    own = codes == phase[:, None]
+    margin = np.where(own, margins, np.inf).min(1)
+    ok = ~full["escaped"] & np.isfinite(full["lyapunov"])
+    se = np.sqrt(np.where(ok, np.square(full["lyapunov_se"]), 0.0).sum(1)) / np.maximum(ok.sum(1), 1)
+    lasting = full["cycle"] if "cycle" in full else full["repeat"]
+    settled = np.where((rules == 1) | (rules == 2), np.maximum(lasting, 1), 0)
+    period = settled.max(1).astype(float)
+    first = np.argmax(settled, axis=1)
+    out = {
+        "phase": phase,
+        "phase_half": half,
+        "margin": np.where(np.isfinite(margin), margin, 0.0),
+        "period": np.where((period > 0) & np.isin(phase, SETTLED), period, np.nan),
+        "lyapunov": _mean(full["lyapunov"], ok),
+        "lyapunov_se": np.where(ok.any(1), se, np.nan),
+        "loss": _mean(full["loss"], ~full["escaped"]),
+        "max_ratio": full["max_ratio"].max(1),
+        "increases": full["rises"].max(1).astype(float),
+        "rule": np.where(own, rules, 255).min(1).astype(np.uint8),
+    }
+    if "multiplier" in full:
+        out["multiplier"] = full["multiplier"][np.arange(len(first)), first]
+    if "curvature" in full:
+        curvature = np.where(np.isfinite(full["curvature"]), full["curvature"], -np.inf).max(1)
+        out["curvature"] = np.where(np.isfinite(curvature), curvature, np.nan)
+    return out
+
+
+SETTLED = tuple(TRAINING.index(name) for name in ("monotonic", "catapult", "periodic"))
+
+
+@partial(jax.jit, static_argnames=("batched",))
+def _residuals(system: Map, states: Any, batched: tuple[str, ...]) -> Any:
+    def one(s: Map, x: Any) -> Any:
+        return jax.vmap(lambda y: s.residual(y).reshape(()))(x)
+
+    return jax.vmap(one, in_axes=(batch_axes(system, batched), 0))(system, states)
+
+
+def _attractor(
+    system: Map, batched: tuple[str, ...], tails: np.ndarray, samples: int, phase: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Bounds and samples of the attractor in the residual, from the recorded tails (points, starts, TAIL, 1)."""
+    points, starts, length = tails.shape[:3]
+    z = np.asarray(_residuals(system, tails.reshape(points, starts * length), batched))
+    gone = (phase == TRAINING.index("divergent"))[:, None]
+    z = np.where(gone, np.nan, z)
+    with np.errstate(invalid="ignore"):
+        lower = np.where(np.isnan(z), np.inf, z).min(1)
+        upper = np.where(np.isnan(z), -np.inf, z).max(1)
+    # The end of every tail, in turn over the starts: neighbours in time fill a band evenly.
+    per = -(-samples // starts)
+    ends = z.reshape(points, starts, length)[:, :, length - per :].reshape(points, -1)[:, :samples]
+    return {
+        "lower": np.where(np.isfinite(lower), lower, np.nan),
+        "upper": np.where(np.isfinite(upper), upper, np.nan),
+        "orbit": ends.astype(np.float32),
+    }

@@ -1,0 +1,211 @@
+"""Verbs on systems: run one, find a boundary. (``diagram`` is in its own module.)"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from trainphase import overlay
+from trainphase._arrays import as_leaves, checksum, precision
+from trainphase._version import __version__
+from trainphase.axes import Axis
+from trainphase.classifiers import RULES
+from trainphase.engine.bisect import Bracket, search
+from trainphase.errors import RequestError
+from trainphase.evolve import series
+from trainphase.observable import Observable
+from trainphase.observables import STANDARD
+from trainphase.phase import TRAINING, Reading
+from trainphase.records import Recipe, answer, batchable
+from trainphase.system import Map
+from trainphase.trajectory import Trajectory, plain
+
+BATCH = 256
+
+
+@jax.jit
+def _init(system: Map) -> Any:
+    return system.init()
+
+
+def provenance(system: Map | None, dtype: str, command: str = "", flags: str = "") -> dict[str, Any]:
+    """Versions, device, precision and data checksum: what someone needs to compute the same numbers again."""
+    out = {
+        "trainphase": __version__, "jax": jax.__version__, "numpy": np.__version__,
+        "python": platform.python_version(), "device": jax.devices()[0].device_kind, "dtype": dtype,
+        "xla_flags": flags, "command": command,
+    }  # fmt: skip
+    if system is not None and hasattr(system, "X"):
+        out["data_sha256"] = checksum(np.asarray(system.X), np.asarray(system.X_test))  # pyright: ignore
+    return out
+
+
+def run(
+    name: str, system: Map, params: Mapping[str, Any], *, steps: int, starts: int, dtype: str,
+    observables: tuple[Observable, ...] = (), command: str = "", flags: str = "",
+) -> Trajectory:  # fmt: skip
+    """Run a system once, record its observables, and name its phase; see :func:`trainphase.run`."""
+    system.check()
+    record = answer(Recipe(type(system), {}, steps, starts, dtype, samples=0), system, {})
+    recipe = {k: v[0] for k, v in record.items()}
+    chosen = STANDARD + tuple(observables)
+    with precision(dtype):
+        ready = as_leaves(system, dtype)
+        times, values, final = series(ready, _init(ready), steps, chosen)
+    escaped = values.pop("escaped").astype(bool)
+    phase = TRAINING.label(int(recipe["phase"]))
+    evidence = {k: plain(v) for k, v in recipe.items() if np.ndim(v) == 0}
+    reading = Reading(TRAINING, phase, float(recipe["margin"]), _rule(int(recipe["rule"])), evidence)
+    if phase == "divergent" or escaped[-1]:
+        outcome = "escaped"
+    else:
+        outcome = "converged" if phase in ("monotonic", "catapult") else "step-limit"
+    summary = {k: float(v[-1]) for k, v in values.items() if v.ndim == 1}
+    if "residual" in values and values["residual"].ndim > 1:
+        summary["residual"] = float(np.max(np.abs(values["residual"][-1])))
+    for key in ("lyapunov", "lyapunov_se", "period", "increases", "multiplier", "lower", "upper"):
+        if key in recipe:
+            summary[key] = float(recipe[key])
+    if "increases" in recipe and system.over_starts():
+        summary["increases"] = _rises(values["loss"])
+    known = {o.name: o for o in chosen}
+    units = {o.name: o.units for o in chosen} | _UNITS
+    names = {o.name: o.long_name for o in chosen} | _NAMES
+    taken = int(np.argmax(escaped)) if escaped.any() else len(times) - 1
+    return Trajectory(
+        name, dict(params), times, values, summary, outcome, reading, int(times[taken]), dtype, final, units, names,
+        {o: known[o].dims for o in known}, plain(overlay.report(system)), provenance(system, dtype, command, flags),
+    )  # fmt: skip
+
+
+_UNITS = {
+    "averaged_test_loss": "target units squared", "lyapunov": "1/step", "lyapunov_se": "1/step", "period": "steps",
+    "increases": "steps", "multiplier": "1", "lower": "1", "upper": "1",
+}  # fmt: skip
+_NAMES = {
+    "averaged_test_loss": "test loss of trajectory-averaged predictions", "lyapunov": "Lyapunov exponent",
+    "lyapunov_se": "standard error of the Lyapunov exponent", "period": "period of the attractor",
+    "increases": "steps at which the loss rose", "multiplier": "multiplier of the stable cycle",
+    "lower": "lower bound of the attractor", "upper": "upper bound of the attractor",
+}  # fmt: skip
+
+
+def _rule(code: int) -> str:
+    return RULES[code] if code < len(RULES) else "the starts differ, and one of them is undecided"
+
+
+def _rises(loss: np.ndarray) -> float:
+    """Rises of a recorded loss above the floor of rounding."""
+    with np.errstate(invalid="ignore"):
+        above = loss[1:] > 1e-20 * np.nanmax(loss)
+        return float(np.sum(above & (loss[1:] > loss[:-1] * (1 + 1e-12))))
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A change of label along a parameter: at ``at``, known to within ``width``; ``theory`` is what theory says."""
+
+    between: tuple[str, str]
+    at: float
+    width: float
+    theory: float | None = None
+    theory_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """A periodic window inside the chaotic range: its ends and the period at its regular end."""
+
+    phase: str
+    period: int | None
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True)
+class BoundaryResult:
+    """The crossings along one parameter, in order, and the periodic windows that are not boundaries."""
+
+    system: str
+    param: str
+    crossings: tuple[Crossing, ...]
+    windows: tuple[Window, ...]
+    evaluations: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON document of ``trainphase boundary``."""
+        return plain({
+            "system": self.system, "param": self.param,
+            "crossings": [vars(c) | {"between": list(c.between)} for c in self.crossings],
+            "windows": [vars(w) for w in self.windows], "evaluations": self.evaluations,
+        })  # fmt: skip
+
+
+def boundary(
+    name: str, recipe: Recipe, axis: Axis, *, tol: float, points: int, of: str = "phase",
+    report: Callable[[int], None] | None = None,
+) -> BoundaryResult:  # fmt: skip
+    """Find every value of one parameter at which the phase (or the period) changes; see :func:`trainphase.boundary`."""
+    system = recipe.build(**recipe.fixed, **{axis.name: float(axis.lo) if axis.lo > 0 else float(axis.hi)})
+    if not batchable(system, axis.name):
+        raise RequestError(f"{axis.name} cannot be searched: it changes the shape of the system; use diagram instead")
+    asked = 0
+
+    def ask(x: np.ndarray) -> np.ndarray:
+        nonlocal asked
+        record = _ask(recipe, system, axis.name, x)
+        asked += x.size
+        if report is not None:
+            report(asked)
+        if of == "phase":
+            return record["phase"].astype(int)
+        return np.where(np.isfinite(record["period"]), record["period"], -1).astype(int)
+
+    scan = search(ask, axis.lo, axis.hi, points, tol, TRAINING.undecided if of == "phase" else -1)
+    if of == "phase":
+        crossings, windows = _sort_phases(scan.brackets, recipe, system, axis)
+    else:
+        crossings, windows = [_crossing(b, str, system.theory, axis.name) for b in scan.brackets], []
+    return BoundaryResult(name, axis.name, tuple(crossings), tuple(windows), scan.evaluations)
+
+
+def _ask(recipe: Recipe, system: Map, name: str, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Records at the values x, computed in batches of one size so that nothing is compiled twice."""
+    pieces = []
+    for k in range(0, x.size, BATCH):
+        part = x[k : k + BATCH]
+        batch = np.concatenate([part, np.full(BATCH - part.size, part[-1])])
+        pieces.append({key: v[: part.size] for key, v in answer(recipe, system, {name: batch}).items()})
+    return {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
+
+
+def _crossing(b: Bracket, label: Callable[[int], str], theory: str, param: str) -> Crossing:
+    pair = (label(b.left), label(b.right))
+    known = overlay.name_of(theory, pair, 0.5 * (b.lo + b.hi), param)
+    at = 0.5 * (b.lo + b.hi)
+    return Crossing(pair, at, b.width, *(known or (None, None)))
+
+
+def _sort_phases(
+    brackets: tuple[Bracket, ...], recipe: Recipe, system: Map, axis: Axis
+) -> tuple[list[Crossing], list[Window]]:
+    """Tell windows from boundaries: a periodic interval with chaos on both sides is a window."""
+    chaos, cycle = TRAINING.index("chaotic"), TRAINING.index("periodic")
+    crossings, windows, used = [], [], set()
+    for i, b in enumerate(brackets[:-1]):
+        after = brackets[i + 1]
+        if (b.left, b.right, after.left, after.right) == (chaos, cycle, cycle, chaos):
+            inside = b.hi + 0.05 * (after.lo - b.hi)
+            period = float(_ask(recipe, system, axis.name, np.asarray([inside]))["period"][0])
+            lo, hi = 0.5 * (b.lo + b.hi), 0.5 * (after.lo + after.hi)
+            windows.append(Window("periodic", int(period) if np.isfinite(period) else None, lo, hi))
+            used |= {i, i + 1}
+    for i, b in enumerate(brackets):
+        if i not in used:
+            crossings.append(_crossing(b, TRAINING.label, system.theory, axis.name))
+    return crossings, windows
