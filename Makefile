@@ -6,8 +6,9 @@ VENV ?= .venv
 CONSTRAINTS ?= requirements/ci.txt
 # More arguments for pytest, for example: make test PYTEST_ARGS="-n 2 tests/unit"
 PYTEST_ARGS ?=
-# More arguments for the demonstration.
+# More arguments for the demonstration and for the benchmark.
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 # The first of these that runs and is new enough. A name on PATH may be a stub that fails, so each one is tried.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
@@ -45,8 +46,8 @@ layers: $(DEV_READY) ## check that imports go downwards only
 
 check: lint types layers test ## all of the above checks
 
-bench: $(DEV_READY) ## run every benchmarks/bench_*.py, one after another
-	@set -e; for f in $(wildcard benchmarks/bench_*.py); do echo "== $$f"; $(BIN)/python "$$f"; done
+bench: $(DEV_READY) ## compare with NumPy and C at a million points, about five minutes (BENCH_ARGS=--quick: seconds)
+	$(BIN)/python benchmarks/orbit.py $(BENCH_ARGS)
 
 lock: pyproject.toml ## choose the newest versions that pyproject allows and pin them in requirements/ci.txt
 	requirements/lock "$(PYTHON)"

@@ -113,7 +113,7 @@ def diagram(
     params : numbers, or axes made by ``linspace``, ``logspace`` or ``values``; one or two axes.
     seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1.
     store : a directory to keep the tiles in; the same call continues an unfinished one and reuses a finished one.
-    executor : any ``concurrent.futures.Executor``; default: threads of this process, one per core.
+    executor : any ``concurrent.futures.Executor``; default: this process, with JAX's own threads.
 
     Returns a Diagram. Raises RequestError for axes and parameters that do not fit the system, StoreError for a store of
     another diagram.

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 CODES = {"flag_values": list(range(len(TRAINING.labels))), "flag_meanings": " ".join(TRAINING.labels)}
 MOST_SAMPLES = 2**21
+# Points in a tile. A run with a vector state does more work per point; smaller tiles put less at stake
+# when a sweep is killed.
+SCALAR_TILE, VECTOR_TILE = 4096, 1024
 MOST_POINTS = 2**26
 
 _FIELDS = (
@@ -216,7 +219,8 @@ def compute(
     shape = tuple(len(a.values) for a in axes)
     if np.prod(shape, dtype=float) > MOST_POINTS:
         raise RequestError(f"{np.prod(shape, dtype=float):.3g} points are too many for one diagram; give at most {MOST_POINTS}")
-    tiling = Tiling(shape, default_tile(shape, tuple(i for i, a in enumerate(axes) if a.name in static)))
+    still = tuple(i for i, a in enumerate(axes) if a.name in static)
+    tiling = Tiling(shape, default_tile(shape, still, SCALAR_TILE if is_scalar(system) else VECTOR_TILE))
     fields = fields_for(system, recipe)
     identity = _identity(name, recipe, params or recipe.fixed, provenance)
     place = Path(store) if store is not None else _scratch(cache, identity, axes)

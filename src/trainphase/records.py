@@ -5,6 +5,7 @@ The record of a point is reduced from a survey over its starts: the phase of the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,10 @@ from trainphase.survey import batch_axes, rounded_steps
 from trainphase.system import Map
 
 Build = Callable[..., Map]
+
+# XLA on a CPU runs programs and the matrix products inside them on one pool of threads; two programs at a time can wait
+# for each other for ever. One at a time, each with the whole pool, is safe whatever executor calls us.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def with_values(system: Map, values: Mapping[str, np.ndarray], dtype: str) -> tu
 
 def answer(recipe: Recipe, system: Map, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Records at a batch of parameter values, arrays of one length P; returns arrays with a leading axis P."""
-    with precision(recipe.dtype):
+    with _ONE_AT_A_TIME, precision(recipe.dtype):
         ready, batched = with_values(system, values, recipe.dtype)
         points = len(next(iter(values.values()))) if values else 1
         got = gather(ready, batched, points, recipe.steps, recipe.starts)

@@ -177,7 +177,7 @@ def _reading(system: Map, carry: Carry, leg: Leg, blocks: jax.Array) -> dict[str
     # Each of the BODIES products in a block carries a rounding error of some eps; they add up independently.
     rounding = 16 * jnp.finfo(leg.total.dtype).eps * (1 + jnp.abs(mean)) / jnp.sqrt(n)
     tail = _tail(system, carry.state)
-    flat = jnp.max(jnp.abs(tail[MAX_PERIOD:] - jnp.mean(tail[MAX_PERIOD:], 0)))
+    flat = jnp.max(jnp.abs(tail[MAX_PERIOD:] - jnp.mean(tail[MAX_PERIOD:], 0, keepdims=True)))
     return {
         "lyapunov": mean / BLOCK,
         "lyapunov_se": (jnp.sqrt(variance) + rounding) / BLOCK,

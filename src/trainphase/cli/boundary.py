@@ -14,8 +14,8 @@ from trainphase.errors import RequestError
 @options.system_command(
     "boundary",
     "Where the phase changes along one parameter.",
-    click.option("--tol", type=options.Positive(), default=1e-10, show_default=True, help="Width to narrow each change to."),
-    click.option("--points", type=options.Whole(2, 2**20), default=256, show_default=True, help="Points of the first scan."),
+    click.option("--tol", type=options.Positive(), default=1e-10, show_default=True, help="Width of each result."),
+    click.option("--points", type=options.Whole(2, 2**20), default=256, show_default=True, help="Points of a scan."),
     options.steps_option(131072),
     click.option("--of", type=options.OneOf("phase", "period"), metavar="WHAT", default="phase", show_default=True,
                  help="What changes: phase or period."),
@@ -49,8 +49,8 @@ def _text(doc: dict[str, Any]) -> str:
     rows = []
     for c in doc["crossings"]:
         off = None if c["theory"] is None else c["at"] - c["theory"]
-        at = f"{c['at']:.13g}"
-        rows.append((" / ".join(c["between"]), at, f"{c['width']:.1e}", c["theory"], off and f"{off:.1e}", c["theory_name"]))
+        place = (f"{c['at']:.13g}", f"{c['width']:.1e}", c["theory"], off and f"{off:.1e}")
+        rows.append((" / ".join(c["between"]), *place, c["theory_name"]))
     header = ("change", doc["param"], "width", "theory", "off by", "theory's name")
     lines = [output.table(header, rows) if rows else f"no change along {doc['param']}"]
     if doc.get("windows"):

@@ -17,8 +17,8 @@ from trainphase.errors import RequestError, TrainphaseError
     "The phases over one or two parameters.",
     options.steps_option(8192),
     options.starts_option(4),
-    click.option("--seeds", type=options.Whole(1, 2**20), default=1, show_default=True, help="Repeat with seeds 0 to N-1."),
-    click.option("--store", metavar="DIR", help="Keep the tiles here; the same command continues an unfinished diagram."),
+    click.option("--seeds", type=options.Whole(1, 2**20), default=1, show_default=True, help="Seeds, from 0 on."),
+    click.option("--store", metavar="DIR", help="Keep the tiles here; the same command continues."),
     options.dtype_option,
     options.plot_option,
     options.out_option,
@@ -46,12 +46,20 @@ def command(
     flags = environment.prepare_jax()
     from trainphase import api
 
-    result = api.diagram(
-        info.name, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, progress=progress(quiet),
-        command=ctx.obj["command"], flags=flags, **given,
-    )  # fmt: skip
+    try:
+        result = api.diagram(
+            info.name, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, progress=progress(quiet),
+            command=ctx.obj["command"], flags=flags, **given,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        # Before or after the sweep, which has its own sentence.
+        again = "give the same command again to continue"
+        raise KeyboardInterrupt("" if store is None else f"what the store {store} holds is kept; {again}") from None
     output.deliver(
-        [("--plot", plot, lambda path: result.save_plot(path)), ("--out", out, lambda path: api.save(result.to_xarray(), path))],
+        [
+            ("--plot", plot, lambda path: result.save_plot(path)),
+            ("--out", out, lambda path: api.save(result.to_xarray(), path)),
+        ],
         lambda: output.emit(result.to_json(), lambda: _text(result.to_json()), as_json),
     )
     if result.failed:
@@ -82,11 +90,16 @@ def _text(doc: dict[str, Any]) -> str:
     else:
         rows = [(" / ".join(line["between"]), len(line["points"])) for line in doc["boundaries"]]
         lines.append(output.table(("boundary", "points"), rows))
-    theory = [(line["name"], " / ".join(line["between"]), line.get("at", "a line")) for line in doc["theory"]]
-    if theory:
-        lines += ["", output.table(("theory", "between", "at"), theory)]
+    if doc["theory"]:
+        lines += ["", output.table(("theory", "at"), [(line["name"], _place(line)) for line in doc["theory"]])]
     lines += ["", f"{doc['evaluations']} of {doc['grid_points']} points computed in {doc['seconds']:.1f} s; "]
     lines[-1] += f"{100 * doc['unstable']:.2f}% change their label when the horizon doubles"
     if doc["store"]:
         lines.append(f"store {doc['store']}")
     return "\n".join(lines)
+
+
+def _place(line: dict[str, Any]) -> Any:
+    """Where a line of the theory lies: the value on a single axis, else how many points draw it."""
+    points = line.get("points", [])
+    return points[0][0] if len(points) == 1 and len(points[0]) == 1 else f"a line of {len(points)} points"

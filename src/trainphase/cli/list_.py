@@ -20,10 +20,7 @@ def systems() -> Rows:
         {
             "name": info.name,
             "summary": info.summary,
-            "parameters": [
-                {"name": p.name, "kind": p.kind, "default": p.default, "units": p.units, "domain": p.domain(), "help": p.help}
-                for p in info.params
-            ],
+            "parameters": [_parameter(p) for p in info.params],
             "observables": list(info.observables),
             "vocabularies": list(info.vocabularies),
             "paper": info.paper,
@@ -31,6 +28,11 @@ def systems() -> Rows:
         for info in catalog.systems().values()
     ]
     return rows + [{"name": name, "summary": "of another package", "parameters": []} for name in catalog.third_party()]
+
+
+def _parameter(p: catalog.Param) -> dict[str, Any]:
+    told = {"name": p.name, "kind": p.kind, "default": p.default, "units": p.units}
+    return told | {"domain": p.domain(), "help": p.help}
 
 
 def observables() -> Rows:

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import shlex
@@ -18,6 +19,7 @@ from trainphase import catalog
 from trainphase._version import __version__
 from trainphase.cli import boundary, demo, diagram, doctor, list_, run
 from trainphase.cli.options import system_page
+from trainphase.cli.output import note
 from trainphase.cli.parse import shown
 from trainphase.errors import RequestError, TrainphaseError
 
@@ -98,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, sentence = explain(why)
         if debug:
             traceback.print_exc()
-        _say(sentence)
+        if sentence:
+            note(sentence)
         _leave(why, code, argv is None)
         return code
 
@@ -110,7 +113,7 @@ def explain(why: BaseException) -> tuple[int, str]:
     if isinstance(why, click.ClickException):
         return WRONG, _usage(why)
     if isinstance(why, KeyboardInterrupt | click.Abort):
-        return INTERRUPTED, "interrupted, and nothing is kept; give the same command again to start anew"
+        return INTERRUPTED, f"interrupted; {str(why) or 'give the same command again'}"
     if isinstance(why, BrokenPipeError):
         return FAILED, ""
     if isinstance(why, MemoryError) or "RESOURCE_EXHAUSTED" in str(why):
@@ -128,29 +131,22 @@ def _usage(why: click.ClickException) -> str:
     ctx = getattr(why, "ctx", None)
     command = ctx.command_path if ctx is not None else "trainphase"
     if isinstance(why, click.NoSuchOption):
-        known = [o for p in ctx.command.get_params(ctx) for o in p.opts if o.startswith("--")] if ctx is not None else []
-        near = difflib.get_close_matches(why.option_name, known, 1)
+        params = ctx.command.get_params(ctx) if ctx is not None else []
+        near = difflib.get_close_matches(why.option_name, [o for p in params for o in p.opts if o[:2] == "--"], 1)
         hint = f"the nearest is {near[0]}" if near else f"see {command} --help"
         return f"there is no option {shown(why.option_name)}; {hint}"
     text = " ".join(why.format_message().split()).rstrip(".")
     return f"{text[:1].lower()}{text[1:]}; see {command} --help"
 
 
-def _say(sentence: str) -> None:
-    """One line on standard error."""
-    if sentence and sys.stderr is not None:
-        try:
-            print("trainphase: " + " ".join(sentence.split()), file=sys.stderr, flush=True)
-        except OSError:
-            pass  # there is nobody left to tell
-
-
 def _flushed(code: int) -> int:
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError as why:
         code, sentence = explain(why)
-        _say(sentence)
+        if sentence:
+            note(sentence)
         _silence()
     return code
 
@@ -166,9 +162,7 @@ def _leave(why: BaseException, code: int, own_process: bool) -> None:
 
 def _silence() -> None:
     """Point standard output to nowhere: Python flushes it once more at its end, which would fail again."""
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-    except (OSError, ValueError, AttributeError):
-        pass

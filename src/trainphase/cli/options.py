@@ -10,7 +10,7 @@ import click
 from trainphase import catalog
 from trainphase.catalog import SystemInfo
 from trainphase.cli.output import cell, table
-from trainphase.cli.parse import LARGEST_WHOLE, example, number, shown, whole
+from trainphase.cli.parse import example, number, shown, whole
 from trainphase.errors import RequestError
 from trainphase.phase import VOCABULARIES
 
@@ -118,10 +118,8 @@ def system_page(info: SystemInfo) -> str:
     params = [(p.name, cell(p.default), p.units, p.domain(), p.help) for p in info.params]
     about = catalog.OBSERVABLES
     observed = [(name, *about.get(name, ("", ""))) for name in info.observables]
-    words = [
-        (name, VOCABULARIES[name].question, ", ".join(VOCABULARIES[name].labels)) if name in VOCABULARIES else (name, "", "")
-        for name in info.vocabularies
-    ]
+    known = [VOCABULARIES[name] for name in info.vocabularies if name in VOCABULARIES]
+    words = [(v.name, v.question, ", ".join(v.labels)) for v in known]
     blocks = [
         f"{info.name}: {info.summary}",
         table(("parameter", "default", "units", "domain", "meaning"), params),

@@ -5,6 +5,7 @@ Places for files are checked before anything is computed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -46,6 +47,13 @@ def say(text: str) -> None:
     """Print on standard output; what its encoding lacks becomes a question mark."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding))
+
+
+def note(text: str) -> None:
+    """One line on standard error, which may be closed or have nobody who listens."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print("trainphase: " + " ".join(text.split()), file=sys.stderr, flush=True)
 
 
 def cell(value: Any) -> str:
@@ -94,8 +102,9 @@ def write(option: str, path: str | None, save: Callable[[Path], Any]) -> None:
     try:
         save(Path(path))
     except OSError as why:
-        raise TrainphaseError(f"{option} {path} could not be written: {why.strerror or why}; give another place") from why
-    print(f"trainphase: wrote {path}", file=sys.stderr)
+        reason = why.strerror or why
+        raise TrainphaseError(f"{option} {path} could not be written: {reason}; give another place") from why
+    note(f"wrote {path}")
 
 
 def deliver(writes: Iterable[tuple[str, str | None, Callable[[Path], Any]]], document: Callable[[], None]) -> None:

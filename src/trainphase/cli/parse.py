@@ -22,7 +22,6 @@ MOST_AXES = 2
 LARGEST_WHOLE = 2**53  # the largest up to which float64 holds every whole number
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_SCALES = {"log": "log"}
 
 
 def shown(text: str, limit: int = 80) -> str:
@@ -67,7 +66,7 @@ def for_diagram(info: SystemInfo, tokens: Sequence[str], seeds: int = 1) -> dict
         raise RequestError(f"a diagram needs a parameter with a range{given}; give for example {example(info)}")
     if len(axes) > MOST_AXES:
         names = ", ".join(axis.name for axis in axes)
-        raise RequestError(f"a diagram has at most {MOST_AXES} axes and {names} are {len(axes)}; give one a single value")
+        raise RequestError(f"{names} are {len(axes)} axes and {MOST_AXES} is the most; give one a single value")
     points = math.prod(axis.n for axis in axes) * seeds
     if points > MOST_POINTS:
         size = " x ".join([*(f"{axis.name}={axis.n}" for axis in axes), *([f"seeds={seeds}"] if seeds > 1 else [])])
@@ -213,8 +212,8 @@ def _range(param: Param, text: str, token: str) -> Axis:
         raise refuse(token, "it has too many parts", f"write {form}")
     lo, hi = (_number_of(param, part, token) for part in (lo_text, hi_text))
     if text.count(":") == 1:
-        raise refuse(token, "it lacks the number of points", f"give the number of points, for example {shown(token)}:256")
-    if text.count(":") == 3 and scale_text not in _SCALES:
+        raise refuse(token, "it lacks the number of points", f"give it, for example {shown(token)}:256")
+    if text.count(":") == 3 and scale_text != "log":
         raise refuse(token, f"there is no scale {shown(scale_text)!r}", f"write {form}")
     n = whole(n_text)
     if n is None or n < 2:
@@ -223,7 +222,7 @@ def _range(param: Param, text: str, token: str) -> Axis:
     _check_ends(lo, hi, token)
     if n > MOST_POINTS:
         raise refuse(token, f"{n} points are too many", f"give at most {MOST_POINTS}")
-    scale = _SCALES.get(scale_text, "linear")
+    scale = scale_text or "linear"
     if scale == "log" and lo <= 0:
         raise refuse(token, "a logarithmic range cannot reach 0 or below", "start above 0, or leave :log out")
     _check_points(param, lo, hi, n, scale, token)

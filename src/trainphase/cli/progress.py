@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from trainphase.cli.output import note
+
 EVERY = 5.0  # seconds between lines
 
 
@@ -36,7 +38,7 @@ class Lines:
         self.total, self.before, self.done = total, done, done
         self.begun = self.said = self.clock()
         if done:
-            _say(f"{done} of {total} {self.what} are stored already")
+            note(f"{done} of {total} {self.what} are stored already")
 
     def advance(self, k: int) -> None:
         """``k`` more are done."""
@@ -47,7 +49,7 @@ class Lines:
         self.said = now
         left = (now - self.begun) / (self.done - self.before) * (self.total - self.done)
         share = 100 * self.done // self.total
-        _say(f"{self.done} of {self.total} {self.what}, {share}%, about {duration(left)} left")
+        note(f"{self.done} of {self.total} {self.what}, {share}%, about {duration(left)} left")
 
     def close(self) -> None:
         """Nothing is left to be said."""
@@ -63,13 +65,14 @@ class Bar:
 
     def start(self, total: int, done: int) -> None:
         """There are ``total`` pieces of work, ``done`` of them done before."""
+        from rich import progress as rich
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self.close()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        left = TimeRemainingColumn(elapsed_when_finished=False)
-        self.bar = Progress(*columns, TextColumn("left"), left, console=Console(stderr=True), transient=True)
+        done_so_far = (rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeElapsedColumn())
+        left = (rich.TextColumn("left"), rich.TimeRemainingColumn())
+        columns = (rich.TextColumn("{task.description}"), *done_so_far, *left)
+        self.bar = rich.Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = self.bar.add_task(self.what, total=total, completed=done)
         self.bar.start()
 
@@ -101,7 +104,7 @@ def counter(what: str, every: float = EVERY, clock: Callable[[], float] = time.m
         now = clock()
         if now - said >= every:
             said = now
-            _say(f"{n} {what} in {duration(now - begun)}")
+            note(f"{n} {what} in {duration(now - begun)}")
 
     return count
 
@@ -114,7 +117,3 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def _say(text: str) -> None:
-    print(f"trainphase: {text}", file=sys.stderr, flush=True)

@@ -40,7 +40,10 @@ def command(
         info.name, steps=steps, starts=starts, dtype=dtype, command=ctx.obj["command"], flags=flags, **given
     )
     output.deliver(
-        [("--plot", plot, lambda path: result.plot(path)), ("--out", out, lambda path: api.save(result.to_xarray(), path))],
+        [
+            ("--plot", plot, lambda path: result.plot(path)),
+            ("--out", out, lambda path: api.save(result.to_xarray(), path)),
+        ],
         lambda: output.emit(result.to_json(series=series), lambda: _text(result), as_json),
     )
 

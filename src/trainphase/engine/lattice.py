@@ -85,10 +85,12 @@ class Tiling:
             raise ValueError(f"tile {tuple(index)} is outside the {counts} tiles of this grid")
 
 
-def default_tile(shape: Collection[int], static: Collection[int] = ()) -> tuple[int, ...]:
-    """Tile sides for a grid: powers of two with at most 4096 points together, clipped to the grid.
+def default_tile(
+    shape: Collection[int], static: Collection[int] = (), points: int = POINTS_PER_TILE
+) -> tuple[int, ...]:
+    """Tile sides for a grid: powers of two with at most ``points`` points together, clipped to the grid.
 
-    One free axis gives 4096, two give 64 x 64, three 16 x 16 x 16.
+    With 4096 points, one free axis gives 4096, two give 64 x 64, three 16 x 16 x 16.
 
     Parameters
     ----------
@@ -100,5 +102,5 @@ def default_tile(shape: Collection[int], static: Collection[int] = ()) -> tuple[
     if unknown:
         raise ValueError(f"static axes {sorted(unknown)} are not among the {len(shape)} axes")
     free = max(1, len(shape) - len(set(static)))
-    side = 2 ** (int(math.log2(POINTS_PER_TILE)) // free)
+    side = 2 ** (int(math.log2(points)) // free)
     return tuple(1 if k in static else min(side, n) for k, n in enumerate(shape))

@@ -101,8 +101,8 @@ def sweep(
     compute : index -> the record's fields over that tile, as ``Store.write`` wants them. It must be pure: the
         same index gives the same values. With an executor of processes it must be picklable.
     store : open for writing.
-    executor : where tiles are computed; by default threads of this process, one per core. An executor that
-        is passed in is left running.
+    executor : where tiles are computed; by default one thread of this process, whose compute may use every
+        core (JAX does). An executor that is passed in is left running.
     retries : how often a tile whose computation raises is tried again before it is listed as failed.
     in_flight : how many tiles are submitted at a time; by default twice the executor's workers.
 
@@ -117,7 +117,7 @@ def sweep(
     """
     tiles = list(dict.fromkeys(tuple(t) for t in tiles))
     progress = progress or _Silent()
-    pool = executor or ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tile")
+    pool = executor or ThreadPoolExecutor(1, thread_name_prefix="tile")
     limit = in_flight or 2 * _workers(pool)
     pending: dict[Future[Index], Index] = {}
     finished = True

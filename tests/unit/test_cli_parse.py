@@ -1,0 +1,255 @@
+"""How parameters are read from text, and what the command line takes from its surroundings."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainphase import catalog
+from trainphase.axes import Axis
+from trainphase.cli import doctor, environment, output, parse, progress
+from trainphase.errors import RequestError
+
+CUBIC = catalog.system("cubic")
+RETRIEVAL = catalog.system("phase-retrieval")
+SYSTEMS = list(catalog.systems().values())
+VERBS = [parse.for_run, parse.for_diagram, parse.for_boundary]
+
+
+def test_values_have_the_type_of_their_parameter() -> None:
+    got = parse.for_run(RETRIEVAL, ["lr=5e-1", "n=20", "data=gaussian", "norm=unit", "c=-.5"])
+    assert got == {"lr": 0.5, "n": 20, "data": "gaussian", "norm": "unit", "c": -0.5}
+    assert [type(v) for v in got.values()] == [float, int, str, str, float]
+
+
+def test_nothing_given_is_nothing_set() -> None:
+    assert parse.for_run(CUBIC, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("token", "axis"),
+    [
+        ("a=0:2.2:513", Axis("a", 0.0, 2.2, 513, "linear", "1")),
+        ("a=1e-3:1:64:log", Axis("a", 1e-3, 1.0, 64, "log", "1")),
+        ("a=3,1,2", Axis("a", 1.0, 3.0, 3, "list", "1", (3.0, 1.0, 2.0))),
+        ("z0=-1:1:1e2", Axis("z0", -1.0, 1.0, 100, "linear", "1")),
+    ],
+)
+def test_ranges_become_axes(token: str, axis: Axis) -> None:
+    assert parse.for_diagram(CUBIC, [token]) == {axis.name: axis}
+
+
+def test_axes_carry_the_units_of_the_catalogue() -> None:
+    assert parse.for_diagram(RETRIEVAL, ["n=10:50:5"])["n"].units == "samples"
+
+
+def test_whole_number_axes_have_whole_points() -> None:
+    np.testing.assert_array_equal(parse.for_diagram(RETRIEVAL, ["n=10:50:5"])["n"].values, [10, 20, 30, 40, 50])
+    with pytest.raises(RequestError, match="not all whole"):
+        parse.for_diagram(RETRIEVAL, ["n=10:50:4"])
+
+
+def test_a_boundary_is_a_pair_of_ends() -> None:
+    assert parse.for_boundary(CUBIC, ["a=0.5:2.2", "z0=1"]) == {"a": (0.5, 2.2), "z0": 1.0}
+
+
+def test_two_axes_beside_fixed_parameters_are_kept_in_order() -> None:
+    got = parse.for_diagram(RETRIEVAL, ["scale=0.5:2:4", "n=8", "lr=0.1:1:3"], seeds=5)
+    assert [k for k, v in got.items() if isinstance(v, Axis)] == ["scale", "lr"]
+
+
+def test_grids_have_a_limit_and_seeds_count() -> None:
+    # The limit itself, 2^26 points, is allowed; one factor more is not.
+    parse.for_diagram(RETRIEVAL, ["lr=1:2:8192", "scale=1:2:8192"])
+    with pytest.raises(RequestError, match="seeds=2 are 134217728 points"):
+        parse.for_diagram(RETRIEVAL, ["lr=1:2:8192", "scale=1:2:8192"], seeds=2)
+
+
+@pytest.mark.parametrize("info", SYSTEMS, ids=lambda info: info.name)
+def test_the_examples_that_errors_give_are_themselves_in_order(info: catalog.SystemInfo) -> None:
+    assert parse.for_diagram(info, [parse.example(info)])
+    assert parse.for_boundary(info, [parse.example(info, boundary=True)])
+    for param in info.params:
+        assert parse.for_run(info, [parse._value_example(param)])
+        if param.axis:
+            assert parse.for_diagram(info, [parse._range_example(param)])
+        if param.kind == "float":
+            assert parse.for_boundary(info, [parse._range_example(param, boundary=True)])
+
+
+@pytest.mark.parametrize("info", SYSTEMS, ids=lambda info: info.name)
+def test_defaults_of_the_catalogue_are_in_their_domains(info: catalog.SystemInfo) -> None:
+    for param in info.params:
+        if param.default is not None:
+            assert parse.for_run(info, [f"{param.name}={param.default}"]) == {param.name: param.default}
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_is_read_back_as_it_is(value: float) -> None:
+    assert parse.number(repr(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " 1", "1 ", "1_000", "nan", "inf", "-inf", "1e999", "0x10", "1,5", "\u0661", "1e", ".", "--1"],
+)
+def test_what_is_no_number(text: str) -> None:
+    assert parse.number(text) is None
+
+
+@pytest.mark.parametrize(("text", "value"), [("12", 12), ("1e3", 1000), ("-0", 0), ("2.5", None), ("1e300", None)])
+def test_whole_numbers(text: str, value: int | None) -> None:
+    assert parse.whole(text) == value
+
+
+# Letters that make numbers, ranges and names likely; free text is drawn too.
+PIECES = st.text("0123456789.:,=eE+-alogzr n", max_size=24) | st.text(max_size=12)
+
+
+@given(st.sampled_from(SYSTEMS), st.sampled_from(VERBS), st.data())
+def test_any_text_is_read_or_refused_in_one_line(info: catalog.SystemInfo, verb, data: st.DataObject) -> None:
+    names = st.sampled_from([p.name for p in info.params])
+    token = st.builds("{}={}".format, names, PIECES) | PIECES
+    try:
+        verb(info, data.draw(st.lists(token, max_size=3)))
+    except RequestError as why:
+        assert len(str(why).splitlines()) == 1
+        assert ";" in str(why), "no remedy"
+
+
+def test_what_is_shown_is_printable_and_short() -> None:
+    assert parse.shown("a=1\n\x1b[31m") == "a=1\\n\\x1b[31m"
+    assert len(parse.shown("x" * 1000)) < 100
+
+
+def test_json_has_no_nan_and_plain_types() -> None:
+    value = {"x": [math.nan, math.inf, np.float64(1.5)], "n": np.arange(2), "p": Path("f"), "b": np.bool_(True)}
+    text = json.dumps(output.jsonable(value), allow_nan=False)
+    assert text == '{"x": [null, null, 1.5], "n": [0, 1], "p": "f", "b": true}'
+
+
+def test_text_that_the_terminal_lacks_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    output.say("η = 1")
+    sys.stdout.flush()
+    assert raw.getvalue() == b"? = 1\n"
+
+
+def test_tables_are_in_line() -> None:
+    assert output.table(("a", "b"), [(1.0, "x"), (math.nan, "long")]) == "a  b\n1  x\n-  long"
+
+
+@pytest.fixture
+def no_jax(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """As if JAX were not loaded yet and its library were of the versions measured."""
+    monkeypatch.delitem(sys.modules, "jax")
+    monkeypatch.setattr(environment, "_jaxlib", lambda: environment.FLAGS_JAXLIB)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    return monkeypatch
+
+
+def test_flags_are_appended(no_jax: pytest.MonkeyPatch) -> None:
+    no_jax.setenv("XLA_FLAGS", "--xla_dump_to=x")
+    assert environment.prepare_jax() == " ".join(["--xla_dump_to=x", *environment.FLAGS])
+
+
+def test_the_users_flags_stay(no_jax: pytest.MonkeyPatch) -> None:
+    no_jax.setenv("XLA_FLAGS", "--xla_cpu_prefer_vector_width=256")
+    assert environment.prepare_jax() == f"--xla_cpu_prefer_vector_width=256 {environment.FLAGS[1]}"
+
+
+def test_a_file_of_flags_is_left_alone(no_jax: pytest.MonkeyPatch) -> None:
+    no_jax.setenv("XLA_FLAGS", "flags.txt")
+    assert environment.prepare_jax() == "flags.txt"
+
+
+def test_another_jaxlib_gets_no_flags(no_jax: pytest.MonkeyPatch) -> None:
+    # XLA ends the process at a flag that it does not know.
+    no_jax.setattr(environment, "_jaxlib", lambda: ("0", "11"))
+    assert environment.prepare_jax() == ""
+
+
+def test_flags_are_not_claimed_once_jax_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "jax" in sys.modules
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert environment.prepare_jax() == ""
+
+
+def test_data_folders_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(environment.DATA_VARIABLE, f"x{environment.os.pathsep}y")
+    assert environment.data_options(RETRIEVAL, str(tmp_path)) == {"data_dir": str(tmp_path), "search": ("x", "y")}
+    assert environment.data_options(CUBIC, None) == {}
+
+
+def test_doctor_looks_at_every_dependency(repo_root: Path) -> None:
+    project = tomllib.loads((repo_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {line.split(">")[0].split("<")[0].split("=")[0].strip() for line in project["dependencies"]}
+    assert set(doctor.PACKAGES) == declared | {"jaxlib"}
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_lines_of_progress_estimate_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = progress.Lines("tiles", every=5.0, clock=clock)
+    lines.start(100, 20)
+    clock.now = 4.0
+    lines.advance(10)  # too early for a line
+    clock.now = 10.0
+    lines.advance(10)  # 20 in 10 s, 60 to go: 30 s
+    lines.close()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "trainphase: 20 of 100 tiles are stored already",
+        "trainphase: 40 of 100 tiles, 40%, about 30 s left",
+    ]
+
+
+def test_quick_work_is_done_in_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = progress.Lines("tiles", clock=Clock())
+    lines.start(3, 0)
+    lines.advance(3)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_bar_ends_however_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = progress.Bar("tiles")
+    bar.advance(1)  # before the start: nothing to show
+    bar.start(2, 0)
+    bar.advance(1)
+    bar.close()
+    bar.close()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_count_is_said_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    count = progress.counter("evaluations", every=5.0, clock=clock)
+    for clock.now, n in ((1.0, 10), (6.0, 20), (7.0, 30)):
+        count(n)
+    assert capsys.readouterr().err == "trainphase: 20 evaluations in 6 s\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "1 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert progress.duration(seconds) == words
