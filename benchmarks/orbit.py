@@ -195,13 +195,14 @@ def compare(name: str, a: np.ndarray, one: np.ndarray, two: np.ndarray) -> dict[
     off = float(np.nan_to_num(np.abs(one - theory.lyapunov(a))[known], nan=np.inf).max(initial=0.0))
     if not off < 1e-11:
         problems.append(f"closed form: {off:.2g} apart where 1e-11 is allowed")
-    sigmas, stuck = 0.0, 0
+    sigmas, stuck, same = 0.0, 0, []
     bands = np.linspace(1.31, 1.99, 13)
     for low, high in itertools.pairwise(bands):
         band = (a >= low) & (a < high)
         d = (one - two)[band]
         stuck += int(np.isnan(d).sum())
         d = d[np.isfinite(d)]
+        same.append(np.abs(d) < 1e-9)
         if len(d) < 16:
             problems.append(f"chaotic band at {low:.2f}: only {len(d)} points to compare")
             continue
@@ -212,7 +213,8 @@ def compare(name: str, a: np.ndarray, one: np.ndarray, two: np.ndarray) -> dict[
         problems.append(f"{stuck} orbits without an exponent")
     return {
         "pair": name, "regular_points": int(regular.sum()), "regular_worst": worst, "closed_form_worst": off,
-        "band_sigmas": float(sigmas), "without_exponent": stuck, "problems": problems,
+        "band_sigmas": float(sigmas), "chaotic_same": float(np.concatenate(same).mean()) if same else None,
+        "without_exponent": stuck, "problems": problems,
     }  # fmt: skip
 
 

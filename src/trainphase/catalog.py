@@ -103,12 +103,14 @@ _REGRESSION = (
     Param("init_scale", "float", 1.0, "size of the random initialisation, relative to the teacher's", "1", 0.0, open_lo=True),
     Param("start", "choice", "random", "random: one run; leading: the phase over all starts on the leading kernel mode",
           choices=("random", "leading")),
+    Param("reach", "float", 1.0, "start=leading: how far the starts reach, as a share of the interval from saddle to z = 2",
+          "1", 0.0, 1.0, open_lo=True),
     Param("seed", "int", 0, "seed of data, teacher, noise and initialisation", "1", 0, 2**31 - 1),
     Param("n_test", "int", 256, "test samples", "samples", 1, 1e6),
 )  # fmt: skip
 
-_LR = Param("lr", "float", 0.5, "step size of gradient descent on (1/2n) sum (g - y)^2", "step size", 0.0, open_lo=True)
-_A = Param("a", "float", None, "instead of lr: step size times the top kernel eigenvalue at the solution, halved", "1", 0.0, open_lo=True)
+_LR = Param("lr", "float", None, "step size of gradient descent on (1/2n) sum (g - y)^2; default: that of a = 1.1", "step size", 0.0, open_lo=True)
+_A = Param("a", "float", None, "instead of lr: half of step size times top kernel eigenvalue at the solution", "1", 0.0, open_lo=True)
 _SCALE = Param("scale", "float", 1.0, "factor on the teacher's outputs: the size of the targets", "target units", 0.0, open_lo=True)
 
 
@@ -153,7 +155,7 @@ _BUILT_IN = (
         "gradient descent on a two-layer net with quadratic activation, f = (1/(sqrt(m) d)) sum (x.u)^2",
         "trainphase.systems.quadratic_net:quadratic_net",
         (
-            replace(_LR, default=36.0),
+            _LR,
             _A,
             _SCALE,
             Param("m", "int", 400, "hidden units", "units", 1, 1e6),

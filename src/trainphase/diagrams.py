@@ -27,12 +27,13 @@ from trainphase.trajectory import plain
 
 if TYPE_CHECKING:
     import xarray
+    from matplotlib.axes import Axes
 
 CODES = {"flag_values": list(range(len(TRAINING.labels))), "flag_meanings": " ".join(TRAINING.labels)}
 MOST_SAMPLES = 2**21
 # Points in a tile. A run with a vector state does more work per point; smaller tiles put less at stake
 # when a sweep is killed.
-SCALAR_TILE, VECTOR_TILE = 4096, 1024
+SCALAR_TILE, VECTOR_TILE = 2048, 1024
 MOST_POINTS = 2**26
 
 _FIELDS = (
@@ -97,6 +98,20 @@ class Diagram:
     def to_xarray(self) -> xarray.Dataset:
         """The dataset, with names, units and provenance."""
         return self.dataset
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the plane of a two-parameter diagram, or the orbit or phase panel of a one-parameter one, on ``ax``."""
+        from trainphase.figures import line, orbit, plane
+
+        if len([a for a in self.axes if a.name != "seed"]) == 2:
+            return plane.draw(self.dataset, ax, self.theory)
+        return orbit.draw(self.dataset, ax) if "orbit" in self.dataset else line.draw(self.dataset, ax, self.theory)
+
+    def save_plot(self, path: str | Path) -> None:
+        """Write the whole page (.png, .pdf or .svg): for one parameter of a scalar map, orbit, exponent and phases."""
+        from trainphase import figures
+
+        figures.save(figures.page(self.dataset, self.theory), path)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON document of ``trainphase diagram``."""

@@ -90,6 +90,7 @@ def gather(system: Map, batched: tuple[str, ...], points: int, steps: int, start
     out: dict[str, Arrays] = {}
     for when in ("half", "full"):
         reading = {k: np.asarray(v) for k, v in raw[when].items()}
+        reading["tail"] = np.moveaxis(reading["tail"], 1, 0)
         if scalar:
             found = _cycle_evidence(lanes, reading, batched)
             reading |= {"cycle": found["period"], "multiplier": found["multiplier"]}

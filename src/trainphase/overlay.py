@@ -94,9 +94,9 @@ def _step_size_lines(system: Any, axes: Sequence[Axis], names: list[str]) -> lis
     if scale_axis is None:
         scales = np.array([float(inputs["scale"])])
     elif scale_axis.lo > 0:
-        scales = np.geomspace(scale_axis.lo, scale_axis.hi, 65)
+        scales = np.geomspace(scale_axis.lo, scale_axis.hi, 257)
     else:
-        scales = np.linspace(scale_axis.lo, scale_axis.hi, 65)
+        scales = np.linspace(scale_axis.lo, scale_axis.hi, 257)
     out = []
     tops = None if exact else np.array([system.top_eigenvalue(float(s)) for s in scales])
     for b in cubic.PHASE_BOUNDARIES:
@@ -126,9 +126,18 @@ def _lr_of(name: str, inputs: dict[str, Any], a: float, scale: float) -> float:
     return float(regression.quadratic_net_lr_at(a, inputs["norm2"], inputs["n"], inputs["m"], inputs["d"], targets))
 
 
-def name_of(theory: str, between: tuple[str, str], at: float, param: str) -> tuple[float, str] | None:
-    """The value that the theory gives for a change of label, with its name; None where there is none."""
-    if theory == "" or param != "a":
-        return None
-    row = cubic.crossing(*between)
-    return (row.a, f"{row.name}{' = ' + row.exact if row.exact else ''}") if row else None
+def orthogonal_step_size(system: Map, a: float, scale: float) -> float:
+    """The step size at which the largest a of all samples is ``a`` by the formula for orthogonal inputs."""
+    inputs = system.theory_inputs()  # pyright: ignore[reportAttributeAccessIssue]
+    return _lr_of(system.theory, inputs, a, scale)
+
+
+def name_of(system: Map, axis: Axis, between: tuple[str, str]) -> tuple[float, str] | None:
+    """The value that the theory gives for a change of label along an axis, with its name; None where there is none."""
+    if axis.name == "a" and system.theory:
+        row = cubic.crossing(*between)
+        return (row.a, f"{row.name}{' = ' + row.exact if row.exact else ''}") if row else None
+    for line in lines(system, [axis]):
+        if set(line["between"]) == set(between):
+            return line["points"][0][0], f"{line['name']}{'' if line.get('exact') else ' (effective a)'}"
+    return None

@@ -152,9 +152,13 @@ def _attractor(
     with np.errstate(invalid="ignore"):
         lower = np.where(np.isnan(z), np.inf, z).min(1)
         upper = np.where(np.isnan(z), -np.inf, z).max(1)
-    # The end of every tail, in turn over the starts: neighbours in time fill a band evenly.
+    # Of every tail a stretch near its end, at another time for each point: samples at one fixed time would show one
+    # branch of a cycle only.
     per = -(-samples // starts)
-    ends = z.reshape(points, starts, length)[:, :, length - per :].reshape(points, -1)[:, :samples]
+    first = length - per - (37 * np.arange(points)) % 64
+    index = np.maximum(first[:, None] + np.arange(per), 0)[:, None, :]
+    stretch = np.take_along_axis(z.reshape(points, starts, length), np.broadcast_to(index, (points, starts, per)), 2)
+    ends = stretch.reshape(points, -1)[:, :samples]
     return {
         "lower": np.where(np.isfinite(lower), lower, np.nan),
         "upper": np.where(np.isfinite(upper), upper, np.nan),

@@ -155,17 +155,16 @@ def _tail(system: Map, state: State) -> jax.Array:
 def recurrence(tails: jax.Array, window: int) -> jax.Array:
     """How well ``window`` points near the end of each tail repeat after p steps, p = 1..64: max distance, (lanes, 64).
 
-    ``tails`` has shape (lanes, TAIL, k). Written with time first and running maxima, so that every operation is
-    elementwise over contiguous lanes; the obvious vmap is thirteen times slower.
+    ``tails`` has shape (TAIL, lanes, k): time first, and running maxima, so that every operation is elementwise over
+    contiguous lanes; the obvious vmap is thirteen times slower.
     """
-    series = jnp.moveaxis(tails, 0, 1)
-    first = TAIL - MAX_PERIOD - window
+    series, first = tails, TAIL - MAX_PERIOD - window
 
     def shifted(p: jax.Array) -> jax.Array:
-        def widen(k: jax.Array, most: jax.Array) -> jax.Array:
-            return jnp.maximum(most, jnp.abs(series[first + p + k] - series[first + k]))
-
-        return jnp.max(lax.fori_loop(0, window, widen, jnp.zeros(series.shape[1:], tails.dtype)), axis=-1)
+        most = jnp.zeros(series.shape[1:], tails.dtype)
+        for k in range(window):
+            most = jnp.maximum(most, jnp.abs(series[first + p + k] - series[first + k]))
+        return jnp.max(most, axis=-1)
 
     return lax.map(shifted, jnp.arange(1, MAX_PERIOD + 1)).T
 
@@ -177,7 +176,6 @@ def _reading(system: Map, carry: Carry, leg: Leg, blocks: jax.Array) -> dict[str
     # Each of the BODIES products in a block carries a rounding error of some eps; they add up independently.
     rounding = 16 * jnp.finfo(leg.total.dtype).eps * (1 + jnp.abs(mean)) / jnp.sqrt(n)
     tail = _tail(system, carry.state)
-    flat = jnp.max(jnp.abs(tail[MAX_PERIOD:] - jnp.mean(tail[MAX_PERIOD:], 0, keepdims=True)))
     return {
         "lyapunov": mean / BLOCK,
         "lyapunov_se": (jnp.sqrt(variance) + rounding) / BLOCK,
@@ -188,7 +186,6 @@ def _reading(system: Map, carry: Carry, leg: Leg, blocks: jax.Array) -> dict[str
         "max_ratio": carry.growth,
         "loss": system.loss(carry.state),
         "loss_max": carry.loss_max,
-        "spread": flat,
         "tail": tail,
         "state": carry.state,
     }
@@ -240,7 +237,12 @@ def survey(system: Map, states: State, blocks: jax.Array, batched: tuple[str, ..
     Returns a dictionary of readings "half" and "full", each a dictionary of arrays with a leading lane axis.
     """
     lane = partial(survey_lane, count=count)
-    out = jax.vmap(lane, in_axes=(batch_axes(system, batched), 0, None))(system, states, blocks)
+    axes = (batch_axes(system, batched), 0, None)
+    one = jax.eval_shape(jax.vmap(lane, in_axes=axes), system, states, blocks)
+    out_axes = jax.tree.map(lambda _: 0, one)
+    for when in ("half", "full"):
+        out_axes[when]["tail"] = 1
+    out = jax.vmap(lane, in_axes=axes, out_axes=out_axes)(system, states, blocks)
     # A scalar map's cycle is confirmed by Newton's method, so fewer points need to repeat before one is suspected.
     scalar = jax.tree.leaves(states)[0].ndim == 1
     for when in ("half", "full"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from trainphase.phase import Reading
 
 if TYPE_CHECKING:
     import xarray
+    from matplotlib.figure import Figure
 
 OUTCOMES = ("converged", "escaped", "step-limit")
 
@@ -91,6 +93,15 @@ class Trajectory:
             "title": f"{self.system}: {self.phase}",
         }  # fmt: skip
         return xarray.Dataset(data, {"time": ("time", self.times, {"units": "steps", "long_name": "time"})}, attrs)
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Loss, curvature and residuals on one page; written to ``path`` (.png, .pdf, .svg) when one is given."""
+        from trainphase import figures
+
+        figure = figures.page(self.to_xarray())
+        if path is not None:
+            figures.save(figure, path)
+        return figure
 
     def to_json(self, series: bool = False) -> dict[str, Any]:
         """The JSON document of ``trainphase run``."""

@@ -170,7 +170,7 @@ def boundary(
     if of == "phase":
         crossings, windows = _sort_phases(scan.brackets, recipe, system, axis)
     else:
-        crossings, windows = [_crossing(b, str, system.theory, axis.name) for b in scan.brackets], []
+        crossings, windows = [_crossing(b, str, system, axis) for b in scan.brackets], []
     return BoundaryResult(name, axis.name, tuple(crossings), tuple(windows), scan.evaluations)
 
 
@@ -184,9 +184,9 @@ def _ask(recipe: Recipe, system: Map, name: str, x: np.ndarray) -> dict[str, np.
     return {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
 
 
-def _crossing(b: Bracket, label: Callable[[int], str], theory: str, param: str) -> Crossing:
+def _crossing(b: Bracket, label: Callable[[int], str], system: Map, axis: Axis) -> Crossing:
     pair = (label(b.left), label(b.right))
-    known = overlay.name_of(theory, pair, 0.5 * (b.lo + b.hi), param)
+    known = overlay.name_of(system, axis, pair)
     at = 0.5 * (b.lo + b.hi)
     return Crossing(pair, at, b.width, *(known or (None, None)))
 
@@ -207,5 +207,5 @@ def _sort_phases(
             used |= {i, i + 1}
     for i, b in enumerate(brackets):
         if i not in used:
-            crossings.append(_crossing(b, TRAINING.label, system.theory, axis.name))
+            crossings.append(_crossing(b, TRAINING.label, system, axis))
     return crossings, windows

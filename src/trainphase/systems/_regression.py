@@ -27,12 +27,14 @@ class Regression(Map):
 
     ``start="leading"`` makes the phase that over all starts displaced from the solution along the leading eigenvector v
     of the kernel J J^T there. The residual along v is a parabola in the displacement; its apex is the saddle (z = -a in
-    the cubic map) and the other end is where z = 2.
+    the cubic map) and the other end is where z = 2. ``reach`` shrinks the displacements to a share of that interval: on
+    inputs that are not orthogonal the far starts lie where the kernel is another.
     """
 
     lr: float | jax.Array
     scale: float | jax.Array
     noise: float | jax.Array
+    reach: float | jax.Array
     X: jax.Array
     X_test: jax.Array
     teacher_train: jax.Array
@@ -126,11 +128,12 @@ class Regression(Map):
         apex = n * values[-1] / jnp.where(jnp.abs(bend) > 0, bend, 1.0)
         # The other modes start a little off the solution too: one that sits exactly on it stays there although unstable.
         size = jnp.sqrt(jnp.mean(jnp.square(solution)) / jnp.mean(jnp.square(self.state0)))
-        return solution + (u * jnp.sqrt((2.0 + a) / a) - 1.0) * apex * direction + OFF * size * self.state0
+        displacement = self.reach * (u * jnp.sqrt((2.0 + a) / a) - 1.0)
+        return solution + displacement * apex * direction + OFF * size * self.state0
 
     def check(self) -> None:
         """Step sizes and target scales must be finite; step sizes above 0, scales and noise not negative."""
-        for name, least in (("lr", 0.0), ("scale", 0.0), ("noise", 0.0)):
+        for name, least in (("lr", 0.0), ("scale", 0.0), ("noise", 0.0), ("reach", 0.0)):
             value = np.asarray(getattr(self, name))
             if not np.all(np.isfinite(value)):
                 raise RequestError(f"{name} = {value.ravel()[0]} is not a finite number; give a positive one")
@@ -143,14 +146,21 @@ def draw(seed: int, stream: int, *shape: int) -> np.ndarray:
     return np.random.default_rng([int(seed), stream]).standard_normal(shape)
 
 
-def at_a(system: Any, a: float | None) -> Any:
-    """The system with the step size that the cubic parameter ``a`` asks for, or itself for None."""
-    if a is None:
-        return system
-    if not np.isfinite(a) or a <= 0:
-        raise RequestError(f"a = {a} is out of range; give an a above 0, or lr")
-    lr = system.resolve({"a": np.asarray([a])})["lr"][0]
-    return eqx.tree_at(lambda s: s.lr, system, float(lr))
+DEFAULT_A = 1.1
+
+
+def step_size(system: Any, lr: float | None, a: float | None) -> Any:
+    """The system with the step size ``lr``, or with the one that ``a`` asks for; with neither, that of a = 1.1."""
+    if lr is not None and a is not None:
+        raise RequestError(f"lr = {lr:g} and a = {a:g} both set the step size; give one of them")
+    if lr is None:
+        a = DEFAULT_A if a is None else a
+        if not np.isfinite(a) or a <= 0:
+            raise RequestError(f"a = {a} is out of range; give an a above 0, or lr")
+        lr = float(system.resolve({"a": np.asarray([a])})["lr"][0])
+    system = eqx.tree_at(lambda s: s.lr, system, lr)
+    system.check()
+    return system
 
 
 def start_flag(start: Any) -> bool:

@@ -60,6 +60,12 @@ class Cubic(Map):
         """x -> x (1 + a - x^2)."""
         return state * ((1.0 + self.a) - self._sign * state * state)
 
+    def tangent(self, state: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The step with t = r - x^2, r = 1 + a: x t, and its derivative 3 t - 2 r along ``v``."""
+        r = 1.0 + self.a
+        t = r - self._sign * state * state
+        return state * t, v * (3.0 * t - 2.0 * r)
+
     def escaped(self, state: jax.Array) -> jax.Array:
         """Outside the invariant interval by so much that |x| at least doubles from here on: x^2 > 3 + a + 2 > r + 2."""
         return jnp.logical_not(state * state <= 5.0 + self.a)

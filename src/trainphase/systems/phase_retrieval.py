@@ -14,7 +14,7 @@ import numpy as np
 
 from trainphase.data import design_matrix
 from trainphase.errors import RequestError
-from trainphase.systems._regression import Regression, at_a, draw, start_flag
+from trainphase.systems._regression import Regression, draw, start_flag, step_size
 
 
 class PhaseRetrieval(Regression):
@@ -76,7 +76,7 @@ class PhaseRetrieval(Regression):
 
 
 def phase_retrieval(
-    lr: float = 0.5,
+    lr: float | None = None,
     scale: float = 1.0,
     data: str = "orthogonal",
     n: int = 20,
@@ -88,6 +88,7 @@ def phase_retrieval(
     teacher: str = "normal",
     init_scale: float = 1.0,
     start: str = "random",
+    reach: float = 1.0,
     seed: int = 0,
     n_test: int = 256,
     data_dir: str | None = None,
@@ -112,10 +113,9 @@ def phase_retrieval(
         raise RequestError(f"teacher = {teacher!r} is unknown; give normal or equal")
     p, p_test = x @ weights, matrix.X_test @ weights
     system = PhaseRetrieval(
-        lr=lr, scale=scale, noise=noise, X=x, X_test=matrix.X_test,
+        lr=1.0, scale=scale, noise=noise, reach=reach, X=x, X_test=matrix.X_test,
         teacher_train=(0.5 * gamma * p + c) * p, teacher_test=(0.5 * gamma * p_test + c) * p_test,
         noise_train=draw(seed, 2, n), state0=init_scale * draw(seed, 3, dim) / typical, leading=start_flag(start),
         gamma=gamma, c=c, pinv=pinv, branch=np.where(gamma * p + c >= 0, 1.0, -1.0),
     )  # fmt: skip
-    system.check()
-    return at_a(system, a)
+    return step_size(system, lr, a)

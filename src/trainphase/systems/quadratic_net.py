@@ -14,7 +14,7 @@ import numpy as np
 
 from trainphase.data import design_matrix
 from trainphase.errors import RequestError
-from trainphase.systems._regression import Regression, at_a, draw, start_flag
+from trainphase.systems._regression import Regression, draw, start_flag, step_size
 
 
 class QuadraticNet(Regression):
@@ -68,7 +68,7 @@ class QuadraticNet(Regression):
 
 
 def quadratic_net(
-    lr: float = 36.0,
+    lr: float | None = None,
     scale: float = 1.0,
     data: str = "orthogonal",
     n: int = 80,
@@ -78,6 +78,7 @@ def quadratic_net(
     noise: float = 0.0,
     init_scale: float = 1.0,
     start: str = "random",
+    reach: float = 1.0,
     seed: int = 0,
     n_test: int = 256,
     data_dir: str | None = None,
@@ -96,11 +97,10 @@ def quadratic_net(
     weights = draw(seed, 1, m, dim)
     factor = 1.0 / (np.sqrt(m) * dim)
     system = QuadraticNet(
-        lr=lr, scale=scale, noise=noise, X=x, X_test=matrix.X_test,
+        lr=1.0, scale=scale, noise=noise, reach=reach, X=x, X_test=matrix.X_test,
         teacher_train=factor * np.sum((x @ weights.T) ** 2, axis=1),
         teacher_test=factor * np.sum((matrix.X_test @ weights.T) ** 2, axis=1),
         noise_train=draw(seed, 2, n), state0=init_scale * draw(seed, 3, m, dim), leading=start_flag(start),
         teacher_weights=weights,
     )  # fmt: skip
-    system.check()
-    return at_a(system, a)
+    return step_size(system, lr, a)
