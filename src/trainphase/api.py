@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from trainphase.diagrams import Diagram
     from trainphase.engine.sweep import Progress
     from trainphase.observable import Observable
-    from trainphase.system import Map
     from trainphase.trajectory import Trajectory
     from trainphase.verbs import BoundaryResult
 

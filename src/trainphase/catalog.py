@@ -109,9 +109,12 @@ _REGRESSION = (
     Param("n_test", "int", 256, "test samples", "samples", 1, 1e6),
 )  # fmt: skip
 
-_LR = Param("lr", "float", None, "step size of gradient descent on (1/2n) sum (g - y)^2; default: that of a = 1.1", "step size", 0.0, open_lo=True)
-_A = Param("a", "float", None, "instead of lr: half of step size times top kernel eigenvalue at the solution", "1", 0.0, open_lo=True)
-_SCALE = Param("scale", "float", 1.0, "factor on the teacher's outputs: the size of the targets", "target units", 0.0, open_lo=True)
+_LR = Param("lr", "float", None, "step size of gradient descent on (1/2n) sum (g - y)^2; default: that of a = 1.1", "step size",
+            0.0, open_lo=True)  # fmt: skip
+_A = Param("a", "float", None, "instead of lr: half of step size times top kernel eigenvalue at the solution", lo=0.0,
+           open_lo=True)  # fmt: skip
+_SCALE = Param("scale", "float", 1.0, "factor on the teacher's outputs: the size of the targets", "target units", 0.0,
+               open_lo=True)  # fmt: skip
 
 
 def _with(params: tuple[Param, ...], **defaults: Any) -> tuple[Param, ...]:

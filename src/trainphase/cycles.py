@@ -49,7 +49,7 @@ def _newton(system: Map, x: jax.Array, period: jax.Array, longest: jax.Array) ->
         step = -(y - x) / jnp.where(denominator == 0, 1.0, denominator)
         return x + step, step, k + 1
 
-    x, step, _ = lax.while_loop(go, body, (x, jnp.full_like(x, jnp.inf), 0))
+    x, step, _ = lax.while_loop(go, body, (x, jnp.full_like(x, jnp.inf), jnp.asarray(0)))
     return x, step
 
 
@@ -119,7 +119,7 @@ def _candidates(recurrence: np.ndarray) -> np.ndarray:
 
     They are the divisors of every period at which the tail repeats within ten times the best repetition.
     """
-    lanes, longest = recurrence.shape
+    longest = recurrence.shape[1]
     floor = 10 * np.min(recurrence, axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         good = recurrence <= floor

@@ -16,20 +16,18 @@ import numpy as np
 from jax import lax
 
 from trainphase.survey import batch_axes
-from trainphase.system import Map
+from trainphase.system import TYPICAL, Map
 
 GRID = 65
 PEAKS = 3
 GOLDEN = 0.6180339887498949
 SHRINKS = 40
 ORBIT = 64
-# Irrational, so that no start of the grid sits on a fixed point for every parameter and draws a false line.
-OFFSET = 0.41421356237309503
 
 
 def stratified(count: int) -> np.ndarray:
     """Fractions in (0, 1) of ``count`` starts, one per stratum, off every special point, shape (count,)."""
-    return (np.arange(count) + OFFSET) / count
+    return (np.arange(count) + TYPICAL) / count
 
 
 def _growth(system: Map, size: jax.Array, u: jax.Array) -> jax.Array:

@@ -99,7 +99,7 @@ def gather(system: Map, batched: tuple[str, ...], points: int, steps: int, start
         if hasattr(system, "curvature"):
             reading["curvature"] = np.asarray(_curvature(lanes, final[when], batched))
         reading["scalar"] = np.full(reading["loss"].shape, scalar)
-        reading = {k: v.reshape((points, starts) + v.shape[1:]) for k, v in reading.items()}
+        reading = {k: v.reshape((points, starts, *v.shape[1:])) for k, v in reading.items()}
         if wide:
             reading["max_ratio"] = np.maximum(reading["max_ratio"], extra["sup_ratio"][:, None])
             reading["escaped"] = reading["escaped"] | extra["critical_escapes"][:, None]

@@ -18,7 +18,7 @@ MOST_RECORDS = 4096
 
 @partial(jax.jit, static_argnames=("observables", "records", "stride", "average_from"))
 def _series(
-    system: Map, state: Any, observables: tuple[Observable, ...], records: int, stride: int, average_from: int
+    system: Any, state: Any, observables: tuple[Observable, ...], records: int, stride: int, average_from: int
 ) -> Any:
     """Record before the first step and after every ``stride`` steps, ``records`` times in all."""
     averaging = hasattr(system, "predict_test")

@@ -60,8 +60,9 @@ def batchable(system: Map, name: str) -> bool:
 
 def with_values(system: Map, values: Mapping[str, np.ndarray], dtype: str) -> tuple[Map, tuple[str, ...]]:
     """The system with the named fields set to arrays of one length, and the names of those fields."""
-    if hasattr(system, "resolve"):
-        values = system.resolve(values)
+    resolve = getattr(system, "resolve", None)
+    if resolve is not None:
+        values = resolve(values)
     names = tuple(sorted(values))
     if names:
         # A field that is None (cubic's z0) becomes a leaf here, hence is_leaf.

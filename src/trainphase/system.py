@@ -14,6 +14,9 @@ import jax.numpy as jnp
 
 State = Any
 
+# The fraction at which a single start is taken from a family: irrational, so on no special point for all parameters.
+TYPICAL = 0.41421356237309503
+
 
 class Map(eqx.Module):
     """A discrete rule ``state -> step(state)``; subclass it with fields for the parameters.
@@ -22,7 +25,7 @@ class Map(eqx.Module):
 
     For developers
     --------------
-    Write ``init`` and ``step``. The rest has defaults:
+    Write ``step``, and ``init`` or ``interval``. The rest has defaults:
 
     - ``residual(state)``: what goes to zero when training succeeds, any shape; default: the state itself.
     - ``loss(state)``: default half the sum of squared residuals.
@@ -42,7 +45,9 @@ class Map(eqx.Module):
     vocabularies: ClassVar[tuple[str, ...]] = ("training",)
 
     def init(self) -> State:
-        """The state before the first step."""
+        """The state before the first step; for a map over a family of starts, one of them unless overridden."""
+        if self.over_starts():
+            return self.start(jnp.asarray(TYPICAL))
         raise NotImplementedError(f"{type(self).__name__} has no init(); return the state before the first step")
 
     def step(self, state: State) -> State:

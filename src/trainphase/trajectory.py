@@ -78,10 +78,10 @@ class Trajectory:
         data: dict[str, Any] = {}
         for name, values in self.observables.items():
             dims = ("time", *self.dims.get(name, ())[: values.ndim - 1])
-            data[name] = (dims, values, {"units": self.units.get(name, "1"), "long_name": self.long_names.get(name, name)})
+            data[name] = (dims, values, self._attrs(name))
         for name, value in self.summary.items():
             if name not in data:
-                data[name] = ((), float(value), {"units": self.units.get(name, "1"), "long_name": self.long_names.get(name, name)})
+                data[name] = ((), float(value), self._attrs(name))
         if "a" in self.theory:
             attrs = {"units": "1", "long_name": "cubic parameter a of each sample, by theory"}
             data["theory_a"] = (("sample",), np.atleast_1d(np.asarray(self.theory["a"], float)), attrs)
@@ -93,6 +93,9 @@ class Trajectory:
             "title": f"{self.system}: {self.phase}",
         }  # fmt: skip
         return xarray.Dataset(data, {"time": ("time", self.times, {"units": "steps", "long_name": "time"})}, attrs)
+
+    def _attrs(self, name: str) -> dict[str, str]:
+        return {"units": self.units.get(name, "1"), "long_name": self.long_names.get(name, name)}
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Loss, curvature and residuals on one page; written to ``path`` (.png, .pdf, .svg) when one is given."""

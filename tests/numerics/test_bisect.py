@@ -6,6 +6,7 @@ Labels are integers, a smaller one is more regular, -1 (or 9) is undecided; noth
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def sound(scan: Scan, label: Labels) -> None:
         assert b.lo < b.hi
         assert b.left != b.right
         assert label(np.array([b.lo, b.hi])).tolist() == [b.left, b.right]
-    for one, other in zip(scan.brackets[:-1], scan.brackets[1:], strict=True):
+    for one, other in pairwise(scan.brackets):
         assert one.hi <= other.lo
 
 
@@ -107,7 +108,7 @@ def test_every_step_between_scan_points_is_found(where: list[int], shift: float,
     label = steps(edges, codes)
     scan = search(label, 0.0, 1.0, 41, TOL)
     sound(scan, label)
-    assert pairs(scan) == list(zip(codes[:-1], codes[1:], strict=True))
+    assert pairs(scan) == list(pairwise(codes))
     for b, edge in zip(scan.brackets, edges, strict=True):
         assert b.lo < edge <= b.hi and b.width <= TOL
 
@@ -193,7 +194,7 @@ def windows(first: float, inside: list[tuple[float, float]]) -> Labels:
 @given(st.floats(0.2, 0.4), st.lists(st.floats(0.05, 0.5), min_size=1, max_size=3), st.integers(0, 30))
 @example(0.3125, [0.38], 11)
 def test_the_first_change_is_followed_past_windows(first: float, gaps: list[float], move: int) -> None:
-    """Windows at geometric distances above the change, of a twentieth of their distance: the change is not lost to them.
+    """Windows at geometric distances above the change, a twentieth of that wide: the change is not lost to them.
 
     The audit is random, so this is about likelihood: a window's end and the change are a factor 21 apart as seen from
     the end, which is 1.3 of about 10 decades, so all 64 points miss with probability exp(-8).

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def honest(result: BoundaryResult) -> None:
         assert c.between[0] != c.between[1]
         assert c.width > 0
     ends = [(c.at - c.width / 2, c.at + c.width / 2) for c in result.crossings]
-    for (_, hi), (lo, _) in zip(ends[:-1], ends[1:], strict=True):
+    for (_, hi), (lo, _) in pairwise(ends):
         assert hi <= lo + ROUNDING
 
 
@@ -111,7 +112,7 @@ def test_the_period_3_window_is_listed() -> None:
     assert w.phase == "periodic"
     assert abs(w.lo - A3_OPEN) < TANGENCY
     # A window lasts to the end of its own cascade, above the first flip.
-    assert A3_FLIP < w.hi and abs(w.hi - A3_END) < 2e-5
+    assert w.hi > A3_FLIP and abs(w.hi - A3_END) < 2e-5
 
 
 def test_windows_lie_in_the_chaotic_range_in_order_and_apart() -> None:
@@ -120,7 +121,7 @@ def test_windows_lie_in_the_chaotic_range_in_order_and_apart() -> None:
     for w in windows:
         assert cubic.A_ACCUMULATION < w.lo < w.hi < cubic.A_DIVERGENT
         assert w.period is None or w.period >= 3
-    for one, other in zip(windows[:-1], windows[1:], strict=True):
+    for one, other in pairwise(windows):
         assert one.hi < other.lo
 
 

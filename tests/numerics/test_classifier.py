@@ -62,7 +62,8 @@ def test_total_every_evidence_has_a_label(evidence: dict[str, float]) -> None:
 def test_a_decision_has_a_margin_that_is_not_negative(evidence: dict[str, float]) -> None:
     evidence = dict(evidence)
     # The survey gives a repeat together with a distance below the threshold.
-    evidence["repeat_distance"] = evidence["repeat_distance"] * 1e-8 if evidence["repeat"] else 1e-7 + evidence["repeat_distance"]
+    distance = evidence["repeat_distance"]
+    evidence["repeat_distance"] = 1e-8 * distance if evidence["repeat"] else 1e-7 + distance
     codes, margin, _ = training(evidence)
     if int(codes) != TRAINING.undecided:
         assert float(margin) >= 0
@@ -70,14 +71,14 @@ def test_a_decision_has_a_margin_that_is_not_negative(evidence: dict[str, float]
 
 
 @given(PLAUSIBLE)
-def test_pure_and_silent(evidence: dict[str, float]) -> None:
-    arrays_ = {k: np.asarray([v, v], float) for k, v in evidence.items()}
-    before = {k: v.copy() for k, v in arrays_.items()}
-    one, two = training(arrays_), training(arrays_)
+def test_pure(evidence: dict[str, float]) -> None:
+    given_ = {k: np.asarray([v, v], float) for k, v in evidence.items()}
+    before = {k: v.copy() for k, v in given_.items()}
+    one, two = training(given_), training(given_)
     for x, y in zip(one, two, strict=True):
         np.testing.assert_array_equal(x, y)
     for k, v in before.items():
-        np.testing.assert_array_equal(arrays_[k], v)
+        np.testing.assert_array_equal(given_[k], v)
 
 
 @given(st.lists(PLAUSIBLE, min_size=1, max_size=6))
@@ -90,8 +91,12 @@ def test_elementwise_a_batch_is_its_members(batch: list[dict[str, float]]) -> No
 
 
 def test_columns_broadcast() -> None:
-    codes, margin, rule = training({"escaped": np.zeros((3, 1)), "lyapunov": np.ones(4), "growth_steps": 100.0, "lyapunov_se": 0.1})
+    evidence = {"escaped": np.zeros((3, 1)), "lyapunov": np.ones(4), "growth_steps": 100.0, "lyapunov_se": 0.1}
+    codes, margin, rule = training(evidence)
     assert codes.shape == margin.shape == rule.shape == (3, 4)
+
+
+FALLING = {"loss": 0.1, "loss_half": 0.2, "loss_max": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -111,9 +116,10 @@ def test_columns_broadcast() -> None:
         ({"lyapunov": 0.5, "lyapunov_se": 0.2, "growth_steps": 1000}, "undecided"),
         ({"lyapunov": 1e-4, "lyapunov_se": 1e-6, "growth_steps": 1000}, "undecided"),
         ({"lyapunov": float("nan"), "lyapunov_se": 0.0, "growth_steps": 1000}, "undecided"),
-        ({"loss": 0.1, "loss_half": 0.2, "loss_max": 1, "late_rises": 0, "curvature": 1.0, "curvature_half": 1.1}, "monotonic"),
-        ({"loss": 0.1, "loss_half": 0.2, "loss_max": 1, "late_rises": 0, "curvature": 1.9, "curvature_half": 1.8}, "undecided"),
-        ({"loss": 0.1, "loss_half": 0.2, "loss_max": 1, "late_rises": 1, "curvature": 1.0, "curvature_half": 1.0}, "undecided"),
+        (FALLING | {"late_rises": 0, "curvature": 1.0, "curvature_half": 1.1}, "monotonic"),
+        (FALLING | {"late_rises": 0, "curvature": 1.9, "curvature_half": 1.8}, "undecided"),
+        (FALLING | {"late_rises": 1, "curvature": 1.0, "curvature_half": 1.0}, "undecided"),
+        ({"loss": 0.3, "loss_half": 0.2, "late_rises": 0, "curvature": 1.0, "curvature_half": 1.0}, "undecided"),
     ],
 )  # fmt: skip
 def test_the_rules_in_words(evidence: dict[str, Any], label: str) -> None:
@@ -225,7 +231,7 @@ def test_rounding_is_no_catapult(a: float, z0: float) -> None:
 # --- regression -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [8192, 32768])
+@pytest.mark.parametrize("steps", [8192])
 def test_slow_convergence_is_not_taken_for_a_cycle(steps: int) -> None:
     """Next to a = 1 a run of gradient descent alternates while it converges; it is a catapult or not decided yet."""
     a = 1 - np.geomspace(1e-5, 3e-3, 16)
@@ -235,7 +241,7 @@ def test_slow_convergence_is_not_taken_for_a_cycle(steps: int) -> None:
     assert set(labels) <= {"catapult", "undecided"}, dict(zip(a, labels, strict=True))
 
 
-@pytest.mark.parametrize("n", [3, 5])
+@pytest.mark.parametrize("n", [5])
 def test_equal_samples_have_the_phase_of_their_common_a(n: int) -> None:
     """Every mode is leading then; the phase over all starts on it is still that of the common a."""
     a = np.array([0.3, 0.7, 0.9, 1.1, 1.25, 1.5, 2.1])
@@ -244,10 +250,10 @@ def test_equal_samples_have_the_phase_of_their_common_a(n: int) -> None:
     assert LABELS[got["phase"]].tolist() == cubic.phases(a).tolist()
 
 
-@pytest.mark.parametrize("axis", [{"gamma": tp.values([0.5, 1.0])}, {"c": tp.values([0.0, 0.5])}])
+@pytest.mark.parametrize("axis", [{"gamma": tp.values([0.5, 1.0])}])
 def test_a_diagram_agrees_with_runs_at_its_points(axis: dict[str, tp.Axis], tmp_path: Any) -> None:
     """A parameter that also shapes the teacher: a point of the diagram is the run with that parameter."""
-    kw: dict[str, Any] = {"n": 3, "d": 5, "lr": 0.2, "seed": 3}
+    kw: dict[str, Any] = {"n": 3, "d": 5, "lr": 0.2, "c": 0.1, "seed": 3}
     ((name, values),) = axis.items()
     data = tp.diagram("phase-retrieval", **axis, **kw, steps=512, store=tmp_path / "d").dataset
     for i, x in enumerate(values.values):

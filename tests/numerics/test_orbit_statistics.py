@@ -1,4 +1,4 @@
-"""Statistics of orbits of the cubic map against closed forms and against a plain NumPy iteration in the other coordinate.
+"""Statistics of orbits of the cubic map against closed forms and a plain NumPy iteration in another coordinate.
 
 The package iterates x with z = x^2 - a in compiled blocks; the independent check iterates z in a loop below.
 """
@@ -130,7 +130,7 @@ def test_standard_errors_cover(a: float) -> None:
 
 
 def test_at_2_the_error_is_conservative() -> None:
-    """There ln|f'| telescopes (f is 2 cos p -> 2 cos 3p), so blocks cancel one another and the true error is smaller."""
+    """There ln|f'| telescopes (f is 2 cos p -> 2 cos 3p): blocks cancel one another, the true error is smaller."""
     got = lanes(2.0, 200, 12288)
     score = (got["lyapunov"] - np.log(3)) / got["lyapunov_se"]
     assert np.std(score) < 1.0
@@ -164,7 +164,10 @@ def test_the_fixed_point_and_its_multiplier(a: float) -> None:
     assert abs(run.summary["multiplier"] - (1 - 2 * a)) < 1e-12
 
 
-@pytest.mark.parametrize(("a", "period"), [(1.26, 4), (1.295, 8), (1.3005, 16), (1.3019, 32), (1.302200, 64), (1.4537, 3)])
+CYCLES = [(1.26, 4), (1.295, 8), (1.3005, 16), (1.3019, 32), (1.3022, 64), (1.4537, 3)]
+
+
+@pytest.mark.parametrize(("a", "period"), CYCLES)
 def test_longer_cycles(a: float, period: int) -> None:
     got = answer(Recipe(Cubic, {}, 32768, 4, samples=0), Cubic(1.0), {"a": np.full(4, a)})
     assert np.all(got["period"] == period)

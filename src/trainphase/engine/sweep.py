@@ -24,7 +24,7 @@ import numpy as np
 
 from trainphase.engine.lattice import Index
 from trainphase.engine.store import Store
-from trainphase.errors import StoreError, TrainphaseError
+from trainphase.errors import TrainphaseError
 
 Compute = Callable[[Index], Mapping[str, np.ndarray]]
 

@@ -14,6 +14,8 @@ from trainphase._arrays import precision
 from trainphase.errors import RequestError
 from trainphase.system import Map, State
 
+Data = Any  # a jax.Array inside compiled code, a NumPy array outside
+
 STARTS = ("random", "leading")
 # Size of the displacement of the other modes, relative to the weights at the solution.
 OFF = 0.01
@@ -31,21 +33,21 @@ class Regression(Map):
     inputs that are not orthogonal the far starts lie where the kernel is another.
     """
 
-    lr: float | jax.Array
-    scale: float | jax.Array
-    noise: float | jax.Array
-    reach: float | jax.Array
-    X: jax.Array
-    X_test: jax.Array
-    teacher_train: jax.Array
-    teacher_test: jax.Array
-    noise_train: jax.Array
-    state0: jax.Array
+    lr: float | Data
+    scale: float | Data
+    noise: float | Data
+    reach: float | Data
+    X: Data
+    X_test: Data
+    teacher_train: Data
+    teacher_test: Data
+    noise_train: Data
+    state0: Data
     aliases: ClassVar[tuple[str, ...]] = ("a",)
     leading: bool = eqx.field(static=True)
     vocabularies: ClassVar[tuple[str, ...]] = ("training",)
 
-    def predict(self, state: State, X: jax.Array) -> jax.Array:
+    def predict(self, state: State, X: Data) -> jax.Array:
         """Outputs on the rows of X, shape (rows,)."""
         raise NotImplementedError
 

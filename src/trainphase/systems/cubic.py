@@ -30,7 +30,7 @@ class Cubic(Map):
     z0 : start, dimensionless; None takes the phase over all starts.
     """
 
-    a: float | jax.Array
+    a: float | jax.Array = 1.1
     z0: float | jax.Array | None = None
     theory: ClassVar[str] = "cubic"
 
@@ -51,9 +51,9 @@ class Cubic(Map):
         return 0.5 * jnp.square(self.residual(state))
 
     def init(self) -> jax.Array:
-        """The start z0, or without one the middle of the interval of starts, off its special points."""
+        """The start z0, or without one a start inside the interval, off its special points."""
         if self.z0 is None:
-            return self.start(jnp.asarray(0.4142))
+            return super().init()
         return self.to_state(jnp.asarray(self.z0))
 
     def step(self, state: jax.Array) -> jax.Array:

@@ -14,19 +14,19 @@ import numpy as np
 
 from trainphase.data import design_matrix
 from trainphase.errors import RequestError
-from trainphase.systems._regression import Regression, draw, start_flag, step_size
+from trainphase.systems._regression import Data, Regression, draw, start_flag, step_size
 
 
 class PhaseRetrieval(Regression):
     """State: the weights w, shape (d,). ``residual`` is z_i = gamma (lr |x_i|^2 / n) (g_i - y_i), dimensionless."""
 
-    gamma: float | jax.Array
-    c: float | jax.Array
-    pinv: jax.Array
-    branch: jax.Array
+    gamma: float | Data
+    c: float | Data
+    pinv: Data
+    branch: Data
     theory: ClassVar[str] = "phase-retrieval"
 
-    def predict(self, state: jax.Array, X: jax.Array) -> jax.Array:
+    def predict(self, state: jax.Array, X: Data) -> jax.Array:
         """(gamma / 2) p^2 + c p with p = X w."""
         p = X @ state
         return (0.5 * self.gamma * p + self.c) * p

@@ -14,13 +14,13 @@ import numpy as np
 
 from trainphase.data import design_matrix
 from trainphase.errors import RequestError
-from trainphase.systems._regression import Regression, draw, start_flag, step_size
+from trainphase.systems._regression import Data, Regression, draw, start_flag, step_size
 
 
 class QuadraticNet(Regression):
     """State: the weights U, shape (m, d). ``residual`` is z_i = s_i (f_i - y_i), s_i = 2 lr |x_i|^2 / (n sqrt(m) d)."""
 
-    teacher_weights: jax.Array
+    teacher_weights: Data
     theory: ClassVar[str] = "quadratic-net"
 
     @property
@@ -28,7 +28,7 @@ class QuadraticNet(Regression):
         m, d = self.state0.shape
         return 1.0 / (float(np.sqrt(m)) * d)
 
-    def predict(self, state: jax.Array, X: jax.Array) -> jax.Array:
+    def predict(self, state: jax.Array, X: Data) -> jax.Array:
         """(1 / (sqrt(m) d)) sum_j (x.u_j)^2."""
         return self._factor * jnp.sum(jnp.square(X @ state.T), axis=1)
 

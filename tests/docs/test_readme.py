@@ -1,0 +1,49 @@
+"""Every code block of the README runs, and every command in it is accepted by the command line as it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from trainphase.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+COMMANDS = re.findall(r"^\$ trainphase (.*)$", TEXT, re.M)
+
+
+@pytest.mark.parametrize("index", range(len(BLOCKS)))
+def test_python_block(index: int, capsys: pytest.CaptureFixture[str]) -> None:
+    space: dict[str, object] = {"__name__": "readme"}
+    exec(compile(BLOCKS[index], f"README block {index}", "exec", dont_inherit=True), space)
+    out = capsys.readouterr().out
+    if index == 0:
+        assert out.splitlines()[0] == "periodic"
+        assert abs(float(out.splitlines()[-1]) - 1.0) < 1e-9
+    else:
+        # The first three period doublings of the logistic map: 3, 1 + sqrt(6), 3.544090359...
+        assert out.strip() == "[3.0, 3.44949, 3.54409]"
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line)
+    # The same commands at a size that a test can afford.
+    words = [re.sub(r":2048$", ":256", re.sub(r":32:log$", ":8:log", w)) for w in words]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    if "--json" in words:
+        json.loads(out)
+    if "--plot" in words:
+        assert (tmp_path / words[words.index("--plot") + 1]).stat().st_size > 10_000
+
+
+def test_the_readme_has_what_is_tested() -> None:
+    assert len(BLOCKS) == 2
+    assert len(COMMANDS) >= 6

@@ -1,0 +1,43 @@
+"""The catalogue against the code: names, defaults, observables and the sets of data it promises."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from trainphase import api, catalog
+from trainphase.data import DESIGNS
+from trainphase.errors import RequestError
+
+HIDDEN = {"data_dir", "search"}
+SMALL = {"cubic": {}, "phase-retrieval": {"n": 5, "d": 12}, "quadratic-net": {"n": 4, "d": 8, "m": 6}}
+
+
+@pytest.mark.parametrize("info", catalog.systems().values(), ids=lambda i: i.name)
+def test_parameters_are_those_of_the_factory(info: catalog.SystemInfo) -> None:
+    signature = inspect.signature(info.load()).parameters
+    assert {p.name for p in info.params} == set(signature) - HIDDEN
+    for p in info.params:
+        assert signature[p.name].default == p.default, p.name
+
+
+@pytest.mark.parametrize("info", catalog.systems().values(), ids=lambda i: i.name)
+def test_observables_are_those_of_a_run(info: catalog.SystemInfo) -> None:
+    run = api.run(info.name, steps=512, starts=2, **SMALL[info.name])
+    promised = set(info.observables)
+    assert promised <= set(run.summary), promised - set(run.summary)
+    assert promised <= set(catalog.OBSERVABLES)
+    for name in promised & set(run.units):
+        assert catalog.OBSERVABLES[name][0] == run.units[name], name
+
+
+def test_designs_are_those_of_the_data_module() -> None:
+    assert set(catalog.DATA) == set(DESIGNS)
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(RequestError, match="cubic, phase-retrieval, quadratic-net"):
+        catalog.system("qubic")
+    with pytest.raises(RequestError, match="has no parameter 'b'"):
+        catalog.system("cubic").param("b")
