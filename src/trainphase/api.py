@@ -138,7 +138,7 @@ def diagram(
     points = 1
     for axis in axes:
         points *= len(axis.values)
-    recipe = Recipe(factory, fixed, steps, starts, dtype, module.samples_for(points))
+    recipe = Recipe(factory, fixed, steps, starts, dtype, module.samples_for(points, starts))
     sample = _build(factory, name, {**fixed, **{a.name: module._native(a.values[-1]) for a in axes}})
     shown = {k: v for k, v in fixed.items() if k not in ("data_dir", "search")}
     if not isinstance(system, str) and not callable(system):

@@ -277,6 +277,6 @@ def _scratch(cache: Path | None, identity: Mapping[str, Any], axes: Sequence[Axi
     return root / "unfinished" / hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def samples_for(points: int, asked: int = 64) -> int:
-    """Samples of the attractor to keep per point: 64, fewer when the points are many (two million samples in all)."""
-    return int(max(1, min(asked, MOST_SAMPLES // max(points, 1))))
+def samples_for(points: int, starts: int) -> int:
+    """Samples of the attractor to keep per point: 256, fewer from one start or when the points are many (2^21 in all)."""
+    return int(max(1, min(256, 128 * starts, MOST_SAMPLES // max(points, 1))))

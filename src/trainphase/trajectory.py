@@ -101,7 +101,7 @@ class Trajectory:
         """Loss, curvature and residuals on one page; written to ``path`` (.png, .pdf, .svg) when one is given."""
         from trainphase import figures
 
-        figure = figures.page(self.to_xarray())
+        figure = figures.run.page(self.to_xarray())
         if path is not None:
             figures.save(figure, path)
         return figure
