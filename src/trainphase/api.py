@@ -52,9 +52,26 @@ def _replaced(system: Any, **params: Any) -> Any:
     )
 
 
+def _values(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, refused when one is neither a number, a word, an axis nor (as a range) a pair of numbers."""
+    import numbers
+
+    for key, value in params.items():
+        pair = isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, numbers.Real) for v in value)
+        fine = value is None or isinstance(value, numbers.Real | str | Axis | Path) or pair or key == "search"
+        if not fine and getattr(value, "shape", None) != ():
+            raise RequestError(f"{key} = {value!r} is no value; give a number, or an axis such as linspace(0, 2, 256)")
+    return dict(params)
+
+
 def _build(factory: Callable[..., Any], name: str, params: Mapping[str, Any]) -> Any:
     from trainphase.system import Map
 
+    info = catalog.systems().get(name)
+    for key, value in params.items():
+        known = next((p for p in info.params if p.name == key), None) if info is not None else None
+        if known is not None and known.axis and isinstance(value, str):
+            raise RequestError(f"{key} = {value!r} is no number; {key} must be {known.domain()}")
     try:
         system = factory(**params)
     except TypeError as why:
@@ -91,6 +108,10 @@ def run(
     from trainphase import verbs
 
     _check(steps, starts, dtype)
+    params = _values(params)
+    ranged = [k for k, v in params.items() if isinstance(v, Axis | tuple) and k != "search"]
+    if ranged:
+        raise RequestError(f"{ranged[0]} is a range, and a run has one value of it; give a number, or use diagram")
     name, factory, _ = _factory(system)
     built = _build(factory, name, params)
     shown = {k: v for k, v in params.items() if k not in ("data_dir", "search")}
@@ -126,6 +147,7 @@ def diagram(
     _check(steps, starts, dtype)
     if seeds < 1:
         raise RequestError(f"seeds = {seeds} is no ensemble; give at least 1")
+    params = _values(params)
     name, factory, _ = _factory(system)
     axes = [_named(system, key, v) for key, v in params.items() if isinstance(v, AxisType)]
     fixed = {k: v for k, v in params.items() if not isinstance(v, AxisType)}
@@ -175,15 +197,17 @@ def boundary(
         raise RequestError(f"tol = {tol} is no width; give a number above 0, for example 1e-9")
     if points < 2:
         raise RequestError(f"points = {points} make no scan; give at least 2, for example 256")
+    params = _values(params)
     name, factory, _ = _factory(system)
     ranges = {k: v for k, v in params.items() if isinstance(v, Axis | tuple) and k != "search"}
     if len(ranges) != 1:
         raise RequestError(f"a boundary is searched along one parameter, not {len(ranges)}; give one range such as a=0.5:2.2")
     (key, value), = ranges.items()
-    axis = value.named(key) if isinstance(value, Axis) else linspace(value[0], value[1], points).named(key)
+    lo, hi = (value.lo, value.hi) if isinstance(value, Axis) else value
+    axis = linspace(lo, hi, value.n if isinstance(value, Axis) else points).named(key)
     fixed = {k: v for k, v in params.items() if k not in ranges}
     recipe = Recipe(factory, fixed, steps, starts, dtype, samples=0)
-    return verbs.boundary(name, recipe, axis, tol=tol, points=points, of=of, report=report)
+    return verbs.boundary(name, recipe, axis, tol=tol, points=axis.n, of=of, report=report)
 
 
 def save(dataset: Any, path: str | Path) -> None:

@@ -52,14 +52,14 @@ def training(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.nd
         ``loss_half``, ``loss_max``; for scalar maps ``cycle`` (the period of a stable cycle, 0 for none) and
         ``multiplier``; for others ``repeat`` (the least period at which the state repeats, 0 for none) and
         ``repeat_distance``; ``curvature`` and ``curvature_half`` (step size times kernel eigenvalue); ``late_rises``,
-        the rises of the loss in the second half; ``scalar``, true for scalar maps.
+        the rises of the loss in the second half; ``scalar``, true for scalar maps;
+        ``repeats``, true for an orbit of a scalar map that repeats to rounding.
 
     Returns codes, margins and the index into ``RULES`` of the rule that decided.
     """
     escaped = _column(evidence, "escaped", 0.0) > 0
     rises = _column(evidence, "max_ratio", 0.0) > 1 + RISE
     lam, se = _column(evidence, "lyapunov", np.nan), _column(evidence, "lyapunov_se", np.nan)
-    enough = np.abs(lam) * _column(evidence, "growth_steps", 0.0) > GROWTH
     cycle, multiplier = _column(evidence, "cycle", 0.0), np.abs(_column(evidence, "multiplier", np.nan))
     repeat, distance = _column(evidence, "repeat", 0.0), _column(evidence, "repeat_distance", np.nan)
     loss, loss_max = _column(evidence, "loss", np.nan), _column(evidence, "loss_max", np.nan)
@@ -67,10 +67,11 @@ def training(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.nd
     scalar = _column(evidence, "scalar", 0.0) > 0
 
     with np.errstate(invalid="ignore", divide="ignore"):
+        enough = np.abs(lam) * _column(evidence, "growth_steps", 0.0) > GROWTH
         on_cycle = (cycle >= 1) & (multiplier < 1)
         gone = ~scalar & (loss <= GONE * loss_max)
         again = ~scalar & ((repeat >= 1) | gone)
-        chaotic = enough & (lam > SIGMAS * se)
+        chaotic = enough & (lam > SIGMAS * se) & ~(_column(evidence, "repeats", 0.0) > 0)
         contracting = scalar & enough & (lam < -SIGMAS * se)
         reach = curvature + 2 * np.abs(curvature - half)
         falling = (

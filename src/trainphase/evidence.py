@@ -60,7 +60,9 @@ def _repeat_evidence(reading: Arrays) -> Arrays:
     any_hit = hits.any(axis=1)
     finite = np.where(np.isfinite(relative), relative, np.inf)
     distance = np.where(any_hit, relative[np.arange(len(first)), first], finite.min(axis=1))
-    return {"repeat": np.where(any_hit, first + 1, 0), "repeat_distance": distance}
+    # A run that swings from side to side ever less repeats after two steps before it has converged: no cycle.
+    shrinking = (first >= 1) & (reading["swing"] < 0.99 * reading["swing_before"])
+    return {"repeat": np.where(any_hit & ~shrinking, first + 1, 0), "repeat_distance": distance}
 
 
 def gather(system: Map, batched: tuple[str, ...], points: int, steps: int, starts: int) -> dict[str, Arrays]:
@@ -94,6 +96,9 @@ def gather(system: Map, batched: tuple[str, ...], points: int, steps: int, start
         if scalar:
             found = _cycle_evidence(lanes, reading, batched)
             reading |= {"cycle": found["period"], "multiplier": found["multiplier"]}
+            # An orbit that repeats to rounding on no stable cycle sits on an unstable one: no chaos, whatever its exponent.
+            size = np.max(np.abs(reading["tail"][..., 0]), axis=1)
+            reading["repeats"] = np.min(reading["recurrence"], axis=1) <= 1e-12 * size
         else:
             reading |= _repeat_evidence(reading)
         if hasattr(system, "curvature"):

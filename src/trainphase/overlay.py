@@ -63,11 +63,22 @@ def lines(system: Map, axes: Sequence[Axis]) -> list[Line]:
     For one axis a line is a single point. Lines outside the axes are left out.
     """
     names = [axis.name for axis in axes]
+    if not system.theory or getattr(system, "z0", None) is not None:
+        # One start of a map need not meet the boundaries of the map over all starts, but the others hold for it too.
+        return _some_start(system, axes, names)
     if "a" in names:
         return _constant(axes, names.index("a"), {b.name: (b.between, b.a) for b in cubic.PHASE_BOUNDARIES})
     if system.theory in ("phase-retrieval", "quadratic-net") and "lr" in names and set(names) <= {"lr", "scale", "seed"}:
         return _step_size_lines(system, axes, names)
     return []
+
+
+def _some_start(system: Map, axes: Sequence[Axis], names: list[str]) -> list[Line]:
+    """For runs of the cubic map from one start: the boundaries that hold for almost every start."""
+    if system.theory != "cubic" or "a" not in names:
+        return []
+    levels = {b.name: (b.between, b.a) for b in cubic.PHASE_BOUNDARIES[1:]}
+    return _constant(axes, names.index("a"), levels)
 
 
 def _constant(axes: Sequence[Axis], which: int, levels: dict[str, tuple[Any, float]]) -> list[Line]:
@@ -132,12 +143,22 @@ def orthogonal_step_size(system: Map, a: float, scale: float) -> float:
     return _lr_of(system.theory, inputs, a, scale)
 
 
-def name_of(system: Map, axis: Axis, between: tuple[str, str]) -> tuple[float, str] | None:
-    """The value that the theory gives for a change of label along an axis, with its name; None where there is none."""
-    if axis.name == "a" and system.theory:
-        row = cubic.crossing(*between)
-        return (row.a, f"{row.name}{' = ' + row.exact if row.exact else ''}") if row else None
-    for line in lines(system, [axis]):
-        if set(line["between"]) == set(between):
-            return line["points"][0][0], f"{line['name']}{'' if line.get('exact') else ' (effective a)'}"
-    return None
+def named_values(system: Map, axis: Axis, of: str) -> list[tuple[tuple[str, str], float, str]]:
+    """What the theory knows along an axis: pairs of labels, the value at which one gives way to the other, its name.
+
+    ``of`` is "phase" or "period"; values outside the axis are left out.
+    """
+    if of == "phase":
+        return [
+            (tuple(line["between"]), line["points"][0][0], _named(line)) for line in lines(system, [axis])
+        ]  # pyright: ignore[reportReturnType]
+    if axis.name != "a" or not system.theory:
+        return []
+    rows = [b for b in cubic.PERIOD_BOUNDARIES if b.between and axis.lo <= b.a <= axis.hi]
+    return [(b.between, b.a, _named({"name": b.name})) for b in rows if b.between]
+
+
+def _named(line: Line) -> str:
+    exact = next((b.exact for b in cubic.BOUNDARIES if b.name == line["name"] and b.exact), "")
+    words = f"{line['name']} = {exact}" if exact and "exact" not in line else line["name"]
+    return words if line.get("exact", True) else f"{words} (effective a)"

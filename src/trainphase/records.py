@@ -54,6 +54,8 @@ def batchable(system: Map, name: str) -> bool:
     """True when the parameter is a scalar field of the system, so that values can be batched without a rebuild."""
     if name in getattr(system, "aliases", ()):
         return True
+    if name in getattr(system, "rebuilt", ()):
+        return False  # data that the factory drew depend on it
     value = getattr(system, name, None)
     return isinstance(value, float | int | np.ndarray | jax.Array) and np.ndim(value) == 0
 
@@ -75,6 +77,10 @@ def with_values(system: Map, values: Mapping[str, np.ndarray], dtype: str) -> tu
 def answer(recipe: Recipe, system: Map, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Records at a batch of parameter values, arrays of one length P; returns arrays with a leading axis P."""
     with _ONE_AT_A_TIME, precision(recipe.dtype):
+        implied = getattr(system, "implied", None)
+        if implied is not None and values:
+            size = len(next(iter(values.values())))
+            values = {k: np.full(size, v) for k, v in implied(recipe.fixed, tuple(values)).items()} | dict(values)
         ready, batched = with_values(system, values, recipe.dtype)
         points = len(next(iter(values.values()))) if values else 1
         got = gather(ready, batched, points, recipe.steps, recipe.starts)

@@ -169,12 +169,23 @@ def recurrence(tails: jax.Array, window: int) -> jax.Array:
     return lax.map(shifted, jnp.arange(1, MAX_PERIOD + 1)).T
 
 
+def _swing(system: Map, state: State) -> jax.Array:
+    """The largest change of the signature in one step, over the next 8 steps."""
+
+    def one(state: State, _: Any) -> tuple[State, jax.Array]:
+        new = system.step(state)
+        return new, jnp.max(jnp.abs(_signature(system, new) - _signature(system, state)))
+
+    return jnp.max(lax.scan(one, state, None, length=STEPS_PER_BODY)[1])
+
+
 def _reading(system: Map, carry: Carry, leg: Leg, blocks: jax.Array) -> dict[str, jax.Array]:
     n = blocks.astype(leg.total.dtype)
     mean = leg.total / n
     variance = jnp.maximum(leg.square / n - mean * mean, 0.0) / jnp.maximum(n - 1, 1)
-    # Each of the BODIES products in a block carries a rounding error of some eps; they add up independently.
-    rounding = 16 * jnp.finfo(leg.total.dtype).eps * (1 + jnp.abs(mean)) / jnp.sqrt(n)
+    # Each of the BODIES products in a block carries a rounding error of some eps. On a cycle it is the same in every
+    # block, so it does not average out.
+    rounding = 2 * BODIES * jnp.finfo(leg.total.dtype).eps * (1 + jnp.abs(mean))
     tail = _tail(system, carry.state)
     return {
         "lyapunov": mean / BLOCK,
@@ -187,6 +198,7 @@ def _reading(system: Map, carry: Carry, leg: Leg, blocks: jax.Array) -> dict[str
         "loss": system.loss(carry.state),
         "loss_max": carry.loss_max,
         "tail": tail,
+        "swing": _swing(system, carry.state),
         "state": carry.state,
     }
 
@@ -202,11 +214,12 @@ def survey_lane(system: Map, state: State, blocks: jax.Array, count: bool) -> di
     zero = jnp.zeros((), jnp.int32)
     carry = Carry(state, direction, loss, loss, zero, jnp.zeros_like(loss), zero)
     carry, _ = _leg(system, carry, blocks, count)
+    quarter = _swing(system, carry.state)
     carry, second = _leg(system, carry, blocks, count)
-    half = _reading(system, carry, second, blocks)
+    half = _reading(system, carry, second, blocks) | {"swing_before": quarter}
     carry, rest = _leg(system, carry, 2 * blocks, count)
-    full = _reading(system, carry, rest, 2 * blocks)
-    return {"half": half, "full": full, "start": {"loss": loss}}
+    full = _reading(system, carry, rest, 2 * blocks) | {"swing_before": half["swing"]}
+    return {"half": half, "full": full}
 
 
 def _spread_direction(leaf: jax.Array) -> jax.Array:

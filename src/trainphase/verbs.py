@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -56,7 +56,7 @@ def run(
     chosen = STANDARD + tuple(observables)
     with precision(dtype):
         ready = as_leaves(system, dtype)
-        times, values, final = series(ready, _init(ready), steps, chosen)
+        times, values, final, rises = series(ready, _init(ready), steps, chosen)
     escaped = values.pop("escaped").astype(bool)
     phase = TRAINING.label(int(recipe["phase"]))
     evidence = {k: plain(v) for k, v in recipe.items() if np.ndim(v) == 0}
@@ -68,11 +68,10 @@ def run(
     summary = {k: float(v[-1]) for k, v in values.items() if v.ndim == 1}
     if "residual" in values and values["residual"].ndim > 1:
         summary["residual"] = float(np.max(np.abs(values["residual"][-1])))
-    for key in ("lyapunov", "lyapunov_se", "period", "increases", "multiplier", "lower", "upper"):
+    for key in ("lyapunov", "lyapunov_se", "period", "multiplier", "lower", "upper"):
         if key in recipe:
             summary[key] = float(recipe[key])
-    if "increases" in recipe and system.over_starts():
-        summary["increases"] = _rises(values["loss"])
+    summary["increases"] = float(rises)
     known = {o.name: o for o in chosen}
     units = {o.name: o.units for o in chosen} | _UNITS
     names = {o.name: o.long_name for o in chosen} | _NAMES
@@ -97,13 +96,6 @@ _NAMES = {
 
 def _rule(code: int) -> str:
     return RULES[code] if code < len(RULES) else "the starts differ, and one of them is undecided"
-
-
-def _rises(loss: np.ndarray) -> float:
-    """Rises of a recorded loss above the floor of rounding."""
-    with np.errstate(invalid="ignore"):
-        above = loss[1:] > 1e-20 * np.nanmax(loss)
-        return float(np.sum(above & (loss[1:] > loss[:-1] * (1 + 1e-12))))
 
 
 @dataclass(frozen=True)
@@ -170,7 +162,8 @@ def boundary(
     if of == "phase":
         crossings, windows = _sort_phases(scan.brackets, recipe, system, axis)
     else:
-        crossings, windows = [_crossing(b, str, system, axis) for b in scan.brackets], []
+        crossings, windows = [_crossing(b, str) for b in scan.brackets], []
+    crossings = _beside_theory(crossings, overlay.named_values(system, axis, of))
     return BoundaryResult(name, axis.name, tuple(crossings), tuple(windows), scan.evaluations)
 
 
@@ -184,11 +177,21 @@ def _ask(recipe: Recipe, system: Map, name: str, x: np.ndarray) -> dict[str, np.
     return {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
 
 
-def _crossing(b: Bracket, label: Callable[[int], str], system: Map, axis: Axis) -> Crossing:
-    pair = (label(b.left), label(b.right))
-    known = overlay.name_of(system, axis, pair)
-    at = 0.5 * (b.lo + b.hi)
-    return Crossing(pair, at, b.width, *(known or (None, None)))
+def _crossing(b: Bracket, label: Callable[[int], str]) -> Crossing:
+    return Crossing((label(b.left), label(b.right)), 0.5 * (b.lo + b.hi), b.width)
+
+
+def _beside_theory(
+    crossings: list[Crossing], known: list[tuple[tuple[str, str], float, str]]
+) -> list[Crossing]:
+    """Give each value of the theory to the nearest crossing between the same labels, and to no other."""
+    out = list(crossings)
+    for between, value, name in known:
+        same = [i for i, c in enumerate(out) if set(c.between) == set(between)]
+        if same:
+            nearest = min(same, key=lambda i: abs(out[i].at - value))
+            out[nearest] = replace(out[nearest], theory=float(value), theory_name=name)
+    return out
 
 
 def _sort_phases(
@@ -207,5 +210,5 @@ def _sort_phases(
             used |= {i, i + 1}
     for i, b in enumerate(brackets):
         if i not in used:
-            crossings.append(_crossing(b, TRAINING.label, system, axis))
+            crossings.append(_crossing(b, TRAINING.label))
     return crossings, windows

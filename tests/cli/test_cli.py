@@ -182,7 +182,7 @@ def test_run_writes_data_that_xarray_opens(ending: str, capsys: pytest.CaptureFi
             assert data.attrs["phase"] == "periodic"
             assert data["loss"].attrs["units"]
             assert float(data["loss"][-1]) == doc["observables"]["loss"]
-            assert json.loads(data.attrs["provenance"])["command"] == f"trainphase {line} --json"
+            assert json.loads(data.attrs["provenance"])["command"] == "trainphase run cubic a=1.1 --steps 64"
     assert [p.name for p in tmp_path.iterdir()] == [place.name]
 
 

@@ -260,7 +260,7 @@ def test_the_phase_over_leading_starts_is_that_of_a(teacher: str) -> None:
     assert leading(a, teacher=teacher).tolist() == cubic.phases(a).tolist()
 
 
-FIXED_LR: dict[str, Any] = {"lr": 0.2, "c": 0.1}
+FIXED_LR: dict[str, Any] = {"lr": 0.2}
 FIXED_A: dict[str, Any] = {"a": 0.7}
 TWO = [
     pytest.param(FIXED_LR, "gamma", [0.5, 1.0], id="gamma shapes the teacher"),

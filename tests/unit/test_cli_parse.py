@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from trainphase import catalog
 from trainphase.axes import Axis
-from trainphase.cli import doctor, environment, output, parse, progress
+from trainphase.cli import doctor, environment, options, output, parse, progress
 from trainphase.errors import RequestError
 
 CUBIC = catalog.system("cubic")
@@ -253,3 +253,19 @@ def test_a_count_is_said_every_few_seconds(capsys: pytest.CaptureFixture[str]) -
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert progress.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("diagram cubic a=0:2:8 --steps 9", "diagram cubic a=0:2:8 --steps 9"),
+        ("diagram cubic --store /x a=0:2:8 --json --steps=9", "diagram cubic a=0:2:8 --steps=9"),
+        ("diagram cubic --store=/x --plot=a.png a=0,1 --quiet", "diagram cubic a=0,1"),
+        ("--debug run cubic --out r.nc --plot r.png --series a=1", "run cubic a=1"),
+        ("run cubic -- --json", "run cubic -- --json"),
+        ("run phase-retrieval data=mnist --data-dir d", "run phase-retrieval data=mnist --data-dir d"),
+        ("diagram cubic a=0:2:8 --store", "diagram cubic a=0:2:8"),
+    ],
+)
+def test_the_recorded_command_tells_the_question_and_no_place(line: str, kept: str) -> None:
+    assert options.recorded(line.split()) == f"trainphase {kept}"

@@ -18,7 +18,7 @@ import click
 from trainphase import catalog
 from trainphase._version import __version__
 from trainphase.cli import boundary, demo, diagram, doctor, list_, run
-from trainphase.cli.options import system_page
+from trainphase.cli.options import recorded, system_page
 from trainphase.cli.output import note
 from trainphase.cli.parse import shown
 from trainphase.errors import RequestError, TrainphaseError
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     args = [arg for arg in given if arg != "--debug"]
     try:
-        with cli.make_context("trainphase", args, obj={"command": shlex.join(["trainphase", *given])}) as ctx:
+        with cli.make_context("trainphase", args, obj={"command": recorded(given)}) as ctx:
             cli.invoke(ctx)
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -15,6 +16,27 @@ from trainphase.errors import RequestError
 from trainphase.phase import VOCABULARIES
 
 Decorator = Callable[[Any], Any]
+
+# Where the answer goes and how it is shown: these options change no number.
+PLACES = ("--store", "--plot", "--out")
+SHOWN = ("--json", "--quiet", "--series", "--debug")
+
+
+def recorded(given: Sequence[str]) -> str:
+    """The command line as results keep it: what was asked, without the options that say where the answer goes.
+
+    So the same question leaves the same bytes in any directory, and no result names a path it was written to.
+    """
+    kept: list[str] = []
+    rest = iter(given)
+    for word in rest:
+        if word == "--":  # what follows is no option
+            kept += [word, *rest]
+        elif word in PLACES:
+            next(rest, None)
+        elif word not in SHOWN and not word.startswith(tuple(f"{option}=" for option in PLACES)):
+            kept.append(word)
+    return shlex.join(["trainphase", *kept])
 
 
 class Whole(click.ParamType):

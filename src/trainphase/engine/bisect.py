@@ -21,13 +21,19 @@ Ask = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Bracket:
-    """A change of label between ``lo`` (label ``left``) and ``hi`` (label ``right``), in the search coordinate."""
+    """A change of label between ``lo`` (label ``left``) and ``hi`` (label ``right``), in the search coordinate.
+
+    ``first`` and ``last`` are the far ends of the unbroken runs of the two labels, as far as they have been seen;
+    ``island`` tells that beyond the run of the more regular label lies the other label again.
+    """
 
     lo: float
     hi: float
     left: int
     right: int
-    origin: float
+    first: float
+    last: float
+    island: bool = False
     stalled: int = 0
     audited: bool = False
 
@@ -40,6 +46,11 @@ class Bracket:
     def from_left(self) -> bool:
         """True when the left label is the more regular one, from which the change is followed."""
         return self.left < self.right
+
+    @property
+    def origin(self) -> float:
+        """The far end of the run of the more regular label."""
+        return self.first if self.from_left else self.last
 
 
 @dataclass(frozen=True)
@@ -56,26 +67,37 @@ def _changes(x: np.ndarray, codes: np.ndarray, undecided: int) -> list[Bracket]:
     """Neighbouring decided points with different labels; undecided points between them are stepped over."""
     keep = codes != undecided
     x, codes = x[keep], codes[keep]
+    at = np.flatnonzero(codes[1:] != codes[:-1])
+    starts, ends = np.concatenate([[0], at + 1]), np.concatenate([at, [len(x) - 1]])
+    runs = [int(c) for c in codes[starts]] if codes.size else []
     out = []
-    for i in np.flatnonzero(codes[1:] != codes[:-1]):
-        left, right = int(codes[i]), int(codes[i + 1])
-        origin = x[i] if left < right else x[i + 1]
-        out.append(Bracket(float(x[i]), float(x[i + 1]), left, right, float(origin)))
+    for k, i in enumerate(at):
+        left, right = runs[k], runs[k + 1]
+        beyond = (runs[k - 1] if k > 0 else -1) if left < right else (runs[k + 2] if k + 2 < len(runs) else -1)
+        far = float(x[starts[k]]), float(x[ends[k + 1]])
+        out.append(Bracket(float(x[i]), float(x[i + 1]), left, right, *far, island=beyond == max(left, right)))
     return out
 
 
 def _narrow(b: Bracket, x: np.ndarray, codes: np.ndarray, undecided: int) -> list[Bracket]:
-    """The bracket after new points inside it were labelled; a third label splits it."""
+    """The bracket after new points inside it were labelled.
+
+    Of several changes between its own two labels only the first, seen from the regular side, is followed: the others
+    bound windows. Changes to and from a third label are brackets of their own.
+    """
     xs = np.concatenate([[b.lo], x, [b.hi]])
     cs = np.concatenate([[b.left], codes, [b.right]])
-    changes = _changes(xs, cs, undecided)
-    first = changes[0] if b.from_left else changes[-1]
-    stalled = b.stalled + 1 if first.width > 0.9 * b.width else 0
-    kept = [replace(first, origin=b.origin, stalled=stalled)]
-    others = [c for c in changes if {c.left, c.right} != {b.left, b.right} and c is not first]
-    if {first.left, first.right} != {b.left, b.right}:
-        # A third label lies between: its far side is a change of its own.
-        kept += others[:1] if b.from_left else others[-1:]
+    changes = []
+    for c in _changes(xs, cs, undecided):
+        outer = c.first == b.lo if c.from_left else c.last == b.hi
+        first, last = b.first if c.first == b.lo else c.first, b.last if c.last == b.hi else c.last
+        changes.append(replace(c, first=first, last=last, island=b.island if outer else c.island))
+    own = [c for c in changes if {c.left, c.right} == {b.left, b.right}]
+    followed = (own[:1] if b.from_left else own[-1:]) if own else []
+    kept = [c for c in changes if c in followed or {c.left, c.right} != {b.left, b.right}]
+    if len(kept) == 1:
+        stalled = b.stalled + 1 if kept[0].width > 0.9 * b.width else 0
+        return [replace(kept[0], stalled=stalled)]
     return kept
 
 
@@ -89,17 +111,22 @@ def _audit_points(b: Bracket, rng: np.random.Generator) -> np.ndarray:
     return np.sort(end - reach * 10.0 ** -(decades * rng.random(AUDIT)))
 
 
-def _after_audit(b: Bracket, x: np.ndarray, codes: np.ndarray, undecided: int) -> Bracket:
-    """The bracket itself when the audit met no other label, or a wider one that ends at the label it met."""
+def _after_audit(b: Bracket, x: np.ndarray, codes: np.ndarray, undecided: int) -> list[Bracket]:
+    """The bracket itself when the audit met no other label, or a wider one that ends at the label it met.
+
+    An island that turns out to be several keeps its outer edge beside the inner one that was met.
+    """
     own = b.left if b.from_left else b.right
-    wrong = (codes != own) & (codes != undecided)
-    if not wrong.any():
-        return replace(b, audited=True)
+    wrong = np.flatnonzero((codes != own) & (codes != undecided))
+    if wrong.size == 0:
+        return [replace(b, audited=True)]
     if b.from_left:
-        k = int(np.flatnonzero(wrong)[0])
-        return Bracket(b.origin, float(x[k]), own, int(codes[k]), b.origin)
-    k = int(np.flatnonzero(wrong)[-1])
-    return Bracket(float(x[k]), b.origin, int(codes[k]), own, b.origin)
+        k = int(wrong[0])
+        met = Bracket(b.first, float(x[k]), own, int(codes[k]), b.first, float(x[k]), b.island)
+        return [met, replace(b, first=b.lo, audited=True)] if b.island else [met]
+    k = int(wrong[-1])
+    met = Bracket(float(x[k]), b.last, int(codes[k]), own, float(x[k]), b.last, b.island)
+    return [met, replace(b, last=b.hi, audited=True)] if b.island else [met]
 
 
 def search(ask: Ask, lo: float, hi: float, n: int, tol: float, undecided: int = -1, seed: int = 0) -> Scan:
@@ -140,11 +167,7 @@ def search(ask: Ask, lo: float, hi: float, n: int, tol: float, undecided: int = 
         for b, inside, auditing in jobs:
             mine = labels[start : start + inside.size]
             start += inside.size
-            active += (
-                [_after_audit(b, inside, mine, undecided)]
-                if auditing
-                else _narrow(b, inside, mine, undecided)
-            )
+            active += (_after_audit if auditing else _narrow)(b, inside, mine, undecided)
     unique = {(round(b.lo, 14), round(b.hi, 14), b.left, b.right): b for b in done + active}
     ordered = tuple(sorted(unique.values(), key=lambda b: b.lo))
     return Scan(points, codes, ordered, count)

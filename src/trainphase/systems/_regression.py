@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -17,6 +17,8 @@ from trainphase.system import Map, State
 Data = Any  # a jax.Array inside compiled code, a NumPy array outside
 
 STARTS = ("random", "leading")
+# Without a step size, the one for which the cubic parameter a is 1.1: just past the edge of stability.
+DEFAULT_A = 1.1
 # Size of the displacement of the other modes, relative to the weights at the solution.
 OFF = 0.01
 
@@ -43,6 +45,7 @@ class Regression(Map):
     teacher_test: Data
     noise_train: Data
     state0: Data
+    rebuilt: ClassVar[tuple[str, ...]] = ("gamma", "c")
     aliases: ClassVar[tuple[str, ...]] = ("a",)
     leading: bool = eqx.field(static=True)
     vocabularies: ClassVar[tuple[str, ...]] = ("training",)
@@ -103,14 +106,24 @@ class Regression(Map):
             return out
         a = np.asarray(out.pop("a"), float)
         scales = np.broadcast_to(np.asarray(out.get("scale", self.scale), float), a.shape)
-        tops = {s: self.top_eigenvalue(s) for s in np.unique(scales)}
-        out["lr"] = 2 * a / np.array([tops[s] for s in scales.ravel()]).reshape(a.shape)
+        noises = np.broadcast_to(np.asarray(out.get("noise", self.noise), float), a.shape)
+        pairs = list(zip(scales.ravel().tolist(), noises.ravel().tolist(), strict=True))
+        tops = {pair: self.top_eigenvalue(*pair) for pair in dict.fromkeys(pairs)}
+        out["lr"] = 2 * a / np.array([tops[pair] for pair in pairs]).reshape(a.shape)
         return out
 
-    def top_eigenvalue(self, scale: float) -> float:
-        """The largest eigenvalue of J J^T / n at the solution for targets of that scale."""
+    def implied(self, fixed: Mapping[str, Any], moving: Collection[str]) -> dict[str, float]:
+        """Where targets vary and the step size is given by ``a`` (or by default), ``a`` is what stays the same."""
+        if "lr" in fixed or "lr" in moving or "a" in moving or not {"scale", "noise"} & set(moving):
+            return {}
+        given = fixed.get("a")
+        return {"a": DEFAULT_A if given is None else float(given)}
+
+    def top_eigenvalue(self, scale: float, noise: float | None = None) -> float:
+        """The largest eigenvalue of J J^T / n at the solution for targets of that scale and noise (default: its own)."""
         with precision("float64"):
-            there = eqx.tree_at(lambda s: s.scale, self, np.asarray(scale, float))
+            values = [np.asarray(scale, float), np.asarray(self.noise if noise is None else noise, float)]
+            there = eqx.tree_at(lambda s: [s.scale, s.noise], self, values)
             return float(np.linalg.eigvalsh(np.asarray(there.kernel(there.solution())))[-1])
 
     def over_starts(self) -> bool:
@@ -120,8 +133,12 @@ class Regression(Map):
     def start(self, u: jax.Array) -> State:
         """The start at the fraction u between the saddle (0) and the end of the invariant interval (1), on mode v."""
         solution = self.solution()
-        values, vectors = jnp.linalg.eigh(self.kernel(solution))
-        v, n = vectors[:, -1], self.X.shape[0]
+        n = self.X.shape[0]
+        kernel = self.kernel(solution)
+        # Samples with equal kernel eigenvalues would mix in v; a trace of a diagonal ramp tells them apart.
+        ramp = 1e-7 * jnp.trace(kernel) / n * jnp.diag(jnp.linspace(1.0, 0.0, n))
+        values, vectors = jnp.linalg.eigh(kernel + ramp)
+        v = vectors[:, -1]
         a = 0.5 * self.lr * values[-1]
         _, pullback = jax.vjp(lambda s: self.predict(s, self.X), solution)
         (direction,) = pullback(v)
@@ -130,8 +147,10 @@ class Regression(Map):
         apex = n * values[-1] / jnp.where(jnp.abs(bend) > 0, bend, 1.0)
         # The other modes start a little off the solution too: one that sits exactly on it stays there although unstable.
         size = jnp.sqrt(jnp.mean(jnp.square(solution)) / jnp.mean(jnp.square(self.state0)))
+        along = jnp.sum(self.state0 * direction) / jnp.sum(jnp.square(direction))
+        aside = OFF * size * (self.state0 - along * direction)
         displacement = self.reach * (u * jnp.sqrt((2.0 + a) / a) - 1.0)
-        return solution + displacement * apex * direction + OFF * size * self.state0
+        return solution + displacement * apex * direction + aside
 
     def check(self) -> None:
         """Step sizes and target scales must be finite; step sizes above 0, scales and noise not negative."""
@@ -146,9 +165,6 @@ class Regression(Map):
 def draw(seed: int, stream: int, *shape: int) -> np.ndarray:
     """Standard normal numbers of one named stream of a seed; streams are independent."""
     return np.random.default_rng([int(seed), stream]).standard_normal(shape)
-
-
-DEFAULT_A = 1.1
 
 
 def step_size(system: Any, lr: float | None, a: float | None) -> Any:

@@ -20,9 +20,9 @@ from trainphase.system import Map
 class Cubic(Map):
     """The cubic map at the parameter ``a`` (dimensionless step size), over all starts in (-a, 2) or from ``z0``.
 
-    The state is not z but x with z = x^2 - a, in which the map reads x -> x (1 + a - x^2). Near z = -a the coordinate z
-    cannot hold the distance to the fixed point there, and an orbit would stick to it; x can. Starts z0 < -a, which no
-    data produce, have z = -x^2 - a and escape.
+    A run from ``z0`` has the state z, the scaled residual. For the map over all starts the state is x with
+    z = x^2 - a, in which the map reads x -> x (1 + a - x^2): near z = -a the coordinate z cannot hold the distance to
+    the fixed point there, and a long orbit would stick to it; x can.
 
     Parameters
     ----------
@@ -34,17 +34,9 @@ class Cubic(Map):
     z0: float | jax.Array | None = None
     theory: ClassVar[str] = "cubic"
 
-    @property
-    def _sign(self) -> jax.Array | float:
-        return 1.0 if self.z0 is None else jnp.where(self.z0 + self.a >= 0, 1.0, -1.0)
-
-    def to_state(self, z: jax.Array) -> jax.Array:
-        """The state x >= 0 of a residual z."""
-        return jnp.sqrt(jnp.abs(z + self.a))
-
     def residual(self, state: jax.Array) -> jax.Array:
         """The residual z, dimensionless, shape ()."""
-        return self._sign * state * state - self.a
+        return state * state - self.a if self.z0 is None else state
 
     def loss(self, state: jax.Array) -> jax.Array:
         """z^2 / 2."""
@@ -52,23 +44,26 @@ class Cubic(Map):
 
     def init(self) -> jax.Array:
         """The start z0, or without one a start inside the interval, off its special points."""
-        if self.z0 is None:
-            return super().init()
-        return self.to_state(jnp.asarray(self.z0))
+        return super().init() if self.z0 is None else jnp.asarray(self.z0)
 
     def step(self, state: jax.Array) -> jax.Array:
-        """x -> x (1 + a - x^2)."""
-        return state * ((1.0 + self.a) - self._sign * state * state)
+        """x -> x (1 + a - x^2), or z -> z^3 + (a - 2) z^2 + (1 - 2 a) z."""
+        if self.z0 is None:
+            return state * ((1.0 + self.a) - state * state)
+        return state * ((state + (self.a - 2.0)) * state + (1.0 - 2.0 * self.a))
 
     def tangent(self, state: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The step with t = r - x^2, r = 1 + a: x t, and its derivative 3 t - 2 r along ``v``."""
-        r = 1.0 + self.a
-        t = r - self._sign * state * state
-        return state * t, v * (3.0 * t - 2.0 * r)
+        """The step and its derivative along ``v``; in x, with t = r - x^2 and r = 1 + a: x t and 3 t - 2 r."""
+        if self.z0 is None:
+            r = 1.0 + self.a
+            t = r - state * state
+            return state * t, v * (3.0 * t - 2.0 * r)
+        return self.step(state), v * ((3.0 * state + 2.0 * (self.a - 2.0)) * state + (1.0 - 2.0 * self.a))
 
     def escaped(self, state: jax.Array) -> jax.Array:
-        """Outside the invariant interval by so much that |x| at least doubles from here on: x^2 > 3 + a + 2 > r + 2."""
-        return jnp.logical_not(state * state <= 5.0 + self.a)
+        """Far outside the invariant interval -a <= z <= 2: from z > 2 and from z < -a orbits only grow."""
+        z = self.residual(state)
+        return jnp.logical_not(jnp.abs(z) <= 5.0 + 2.0 * self.a)
 
     def interval(self) -> tuple[jax.Array, jax.Array] | None:
         """z in (-a, 2) in the coordinate x: (0, sqrt(2 + a))."""
