@@ -206,6 +206,7 @@ def boundary(
     lo, hi = (value.lo, value.hi) if isinstance(value, Axis) else value
     axis = linspace(lo, hi, value.n if isinstance(value, Axis) else points).named(key)
     fixed = {k: v for k, v in params.items() if k not in ranges}
+    _build(factory, name, {**fixed, key: float(hi)})
     recipe = Recipe(factory, fixed, steps, starts, dtype, samples=0)
     return verbs.boundary(name, recipe, axis, tol=tol, points=axis.n, of=of, report=report)
 

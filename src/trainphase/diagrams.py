@@ -27,7 +27,6 @@ from trainphase.trajectory import plain
 
 if TYPE_CHECKING:
     import xarray
-    from matplotlib.axes import Axes
 
 CODES = {"flag_values": list(range(len(TRAINING.labels))), "flag_meanings": " ".join(TRAINING.labels)}
 MOST_SAMPLES = 2**21
@@ -99,8 +98,8 @@ class Diagram:
         """The dataset, with names, units and provenance."""
         return self.dataset
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the plane of a two-parameter diagram, or the orbit or phase panel of a one-parameter one, on ``ax``."""
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the plane of a two-parameter diagram, or the orbit or phase panel of a one-parameter one, on ``ax``; returns the matplotlib axes."""
         from trainphase.figures import line, orbit, plane
 
         if len([a for a in self.axes if a.name != "seed"]) == 2:

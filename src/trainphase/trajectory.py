@@ -14,7 +14,6 @@ from trainphase.phase import Reading
 
 if TYPE_CHECKING:
     import xarray
-    from matplotlib.figure import Figure
 
 OUTCOMES = ("converged", "escaped", "step-limit")
 
@@ -97,8 +96,8 @@ class Trajectory:
     def _attrs(self, name: str) -> dict[str, str]:
         return {"units": self.units.get(name, "1"), "long_name": self.long_names.get(name, name)}
 
-    def plot(self, path: str | Path | None = None) -> Figure:
-        """Loss, curvature and residuals on one page; written to ``path`` (.png, .pdf, .svg) when one is given."""
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Loss, curvature and residuals on one page, a matplotlib figure; written to ``path`` (.png, .pdf, .svg) when one is given."""
         from trainphase import figures
 
         figure = figures.run.page(self.to_xarray())

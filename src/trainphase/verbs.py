@@ -111,7 +111,7 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Window:
-    """A periodic window inside the chaotic range: its ends and the period at its regular end."""
+    """A periodic window inside the chaotic range: its ends (NaN: not found) and the period at its regular end."""
 
     phase: str
     period: int | None
@@ -162,7 +162,9 @@ def boundary(
     if of == "phase":
         crossings, windows = _sort_phases(scan.brackets, recipe, system, axis)
     else:
-        crossings, windows = [_crossing(b, str) for b in scan.brackets], []
+        # Where the periods on either side are separated by a stretch without one, neither gives way to the other.
+        sharp = [b for b in scan.brackets if b.width <= max(100 * tol, 1e-7 * (axis.hi - axis.lo))]
+        crossings, windows = [_crossing(b, str) for b in sharp], []
     crossings = _beside_theory(crossings, overlay.named_values(system, axis, of))
     return BoundaryResult(name, axis.name, tuple(crossings), tuple(windows), scan.evaluations)
 
@@ -209,6 +211,24 @@ def _sort_phases(
             windows.append(Window("periodic", int(period) if np.isfinite(period) else None, lo, hi))
             used |= {i, i + 1}
     for i, b in enumerate(brackets):
-        if i not in used:
+        if i in used:
+            continue
+        following = brackets[i + 1].left if i + 1 < len(brackets) else b.right
+        before = brackets[i - 1].right if i > 0 else b.left
+        middle = 0.5 * (b.lo + b.hi)
+        # One edge of a window whose other edge a coarse scan has stepped over.
+        if (b.left, b.right) == (chaos, cycle) and following == chaos:
+            windows.append(Window("periodic", None, middle, np.nan))
+        elif (b.left, b.right) == (cycle, chaos) and before == chaos:
+            windows.append(Window("periodic", None, np.nan, middle))
+        else:
             crossings.append(_crossing(b, TRAINING.label))
-    return crossings, windows
+    return crossings, _distinct(windows, 1e-5 * (axis.hi - axis.lo))
+
+
+def _distinct(windows: list[Window], near: float) -> list[Window]:
+    """The windows in order, without single edges that lie next to a window known as a whole."""
+    whole = [w for w in windows if np.isfinite(w.lo + w.hi)]
+    ends = [e for w in whole for e in (w.lo, w.hi)]
+    fresh = [w for w in windows if w not in whole and all(abs(np.fmin(w.lo, w.hi) - e) > near for e in ends)]
+    return sorted(whole + fresh, key=lambda w: float(np.fmin(w.lo, w.hi)))

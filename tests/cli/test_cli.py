@@ -320,7 +320,7 @@ def test_demo_is_handed_its_folder(
         (TrainphaseError("the work\nfailed"), 1, "trainphase: the work failed\n"),
         (SweepInterrupted("3 of 9 tiles are kept"), 130, "trainphase: 3 of 9 tiles are kept\n"),
         (KeyboardInterrupt(), 130, "trainphase: interrupted; give the same command again\n"),
-        (ValueError("odd"), 1, "trainphase: unexpected error (ValueError: odd); please report it with the output of --debug\n"),  # noqa: E501
+        (ValueError("odd"), 1, "trainphase: unexpected error (ValueError: odd); please report it with the output of --debug\n"),
         (BrokenPipeError(), 1, ""),
     ],
     ids=lambda v: type(v).__name__,

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from trainphase import demo
+from trainphase.system import Map
 from trainphase.systems import phase_retrieval
 
 
 @pytest.fixture(scope="module")
-def small() -> tuple[demo.Diagram, phase_retrieval]:  # pyright: ignore[reportInvalidTypeForm]
+def small() -> tuple[demo.Diagram, Map]:
     params = {**demo.COMMON, **demo.PLANES["orthogonalised"]}
     return demo.plane("orthogonalised", grid=24, steps=1024), phase_retrieval(**params)
 

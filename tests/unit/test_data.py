@@ -21,10 +21,6 @@ from trainphase.data import files, pins, sets
 from trainphase.errors import DataError, RequestError
 
 ROOT = Path(__file__).resolve().parents[2]
-# U V^T of at most 80 x 784, QR of at most 100 x 100: rounding times a power of the size (2e-15 seen).
-ORTHOGONAL = 1e-12
-# A norm is a sum of at most 784 squares, a square root, a division and a product: a few rounding errors.
-NORM = 1e-13
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,13 @@ Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import difflib
 import os
 import shlex
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 
@@ -88,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in given
     args = [arg for arg in given if arg != "--debug"]
+    if argv is None:
+        _lose_no_interrupt()
     try:
         with cli.make_context("trainphase", args, obj={"command": recorded(given)}) as ctx:
             cli.invoke(ctx)
@@ -155,9 +159,25 @@ def _leave(why: BaseException, code: int, own_process: bool) -> None:
     """What must be done before the interpreter ends, so that it ends quietly and at once."""
     if isinstance(why, OSError):
         _silence()
-    if own_process and getattr(why, "aborted", False):
-        # Abandoned threads still compute, and Python would wait for them.
+    if own_process and code == INTERRUPTED:
+        # Threads of JAX and Zarr may be at work: an orderly end would wait for them, or have them complain. A store
+        # bears an end at any moment.
         os._exit(code)
+
+
+def _lose_no_interrupt() -> None:
+    """Repeat a Ctrl-C that fell where Python drops exceptions: in a finalizer, or JAX's callback in the collector."""
+    other = sys.unraisablehook
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            again = threading.Timer(0.05, _thread.interrupt_main)  # seconds, to be out of that place by then
+            again.daemon = True
+            again.start()
+        else:
+            other(dropped)
+
+    sys.unraisablehook = hook
 
 
 def _silence() -> None:

@@ -121,12 +121,14 @@ def _after_audit(b: Bracket, x: np.ndarray, codes: np.ndarray, undecided: int) -
     if wrong.size == 0:
         return [replace(b, audited=True)]
     if b.from_left:
-        k = int(wrong[0])
-        met = Bracket(b.first, float(x[k]), own, int(codes[k]), b.first, float(x[k]), b.island)
-        return [met, replace(b, first=b.lo, audited=True)] if b.island else [met]
-    k = int(wrong[-1])
-    met = Bracket(float(x[k]), b.last, int(codes[k]), own, float(x[k]), b.last, b.island)
-    return [met, replace(b, last=b.hi, audited=True)] if b.island else [met]
+        wide = replace(b, lo=b.first, stalled=0)
+        inner = _narrow(wide, np.append(x, b.lo), np.append(codes, own), undecided)
+        edge = replace(b, first=b.lo, audited=True)
+    else:
+        wide = replace(b, hi=b.last, stalled=0)
+        inner = _narrow(wide, np.append(b.hi, x), np.append(own, codes), undecided)
+        edge = replace(b, last=b.hi, audited=True)
+    return [*(c for c in inner if (c.lo, c.hi) != (b.lo, b.hi)), edge] if b.island else inner
 
 
 def search(ask: Ask, lo: float, hi: float, n: int, tol: float, undecided: int = -1, seed: int = 0) -> Scan:
