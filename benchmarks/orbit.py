@@ -86,7 +86,7 @@ def run_survey(a: np.ndarray, steps: int) -> Results:
 
 def run_answer(a: np.ndarray, steps: int) -> Results:
     """All that a diagram asks at a point: two horizons, search for cycles and for growth, classification."""
-    recipe = Recipe(Cubic, {}, steps=steps, starts=1, samples=samples_for(len(a)))
+    recipe = Recipe(Cubic, {}, steps=steps, starts=1, samples=samples_for(len(a), 1))
     found = [answer(recipe, Cubic(a=1.0), {"a": tile}) for tile in tiles(a)]
     return {name: np.concatenate([f[name] for f in found])[: len(a)] for name in ("lyapunov", "phase")}
 

@@ -99,7 +99,10 @@ class Diagram:
         return self.dataset
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the plane of a two-parameter diagram, or the orbit or phase panel of a one-parameter one, on ``ax``; returns the matplotlib axes."""
+        """Draw the plane of a two-parameter diagram, or the orbit or phase panel of a one-parameter one.
+
+        ``ax`` are matplotlib axes to draw into; without them a figure is made. Returns the axes.
+        """
         from trainphase.figures import line, orbit, plane
 
         if len([a for a in self.axes if a.name != "seed"]) == 2:

@@ -97,7 +97,10 @@ class Trajectory:
         return {"units": self.units.get(name, "1"), "long_name": self.long_names.get(name, name)}
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Loss, curvature and residuals on one page, a matplotlib figure; written to ``path`` (.png, .pdf, .svg) when one is given."""
+        """Loss, curvature and residuals on one page; written to ``path`` (.png, .pdf, .svg) when one is given.
+
+        Returns the matplotlib figure.
+        """
         from trainphase import figures
 
         figure = figures.run.page(self.to_xarray())

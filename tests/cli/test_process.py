@@ -72,6 +72,37 @@ def test_interrupted_and_continued(tmp_path: Path) -> None:
     assert 0 < doc["evaluations"] < doc["grid_points"] == 16
 
 
+# A run that is interrupted where Python drops exceptions, as in JAX's callback in the garbage collector.
+DROPPED = """
+import gc, signal, sys, time
+from trainphase import api
+from trainphase.cli.main import main
+
+def collected(phase, info):
+    gc.callbacks.remove(collected)
+    signal.raise_signal(signal.SIGINT)
+
+def diagram(*args, **options):
+    gc.callbacks.append(collected)
+    gc.collect()
+    limit = time.monotonic() + 20
+    while time.monotonic() < limit:
+        time.sleep(0.05)
+    print("not interrupted")
+
+api.diagram = diagram
+sys.argv[1:] = ["diagram", "cubic", "a=0:2:8"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_an_interrupt_that_python_drops_is_repeated() -> None:
+    done = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "trainphase: interrupted; give the same command again\n"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_bar_on_a_terminal() -> None:
     import pty

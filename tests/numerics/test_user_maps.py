@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trainphase as tp
+from trainphase.phase import TRAINING
 
 # --- maps of a user -------------------------------------------------------------------------------------------
 
@@ -110,7 +111,7 @@ def test_doublings_of_the_logistic_map(kind: type[tp.Map]) -> None:
 def test_a_diagram_of_the_logistic_map(system: Any, tmp_path: Any) -> None:
     diagram = tp.diagram(system, r=tp.linspace(2.81, 4.01, 61), steps=2048, store=tmp_path / "d")
     r = diagram.axes[0].values
-    labels = LABELS[diagram.codes]
+    labels = np.array(TRAINING.labels)[diagram.codes]
     assert set(labels[r < 2.99]) == {"catapult"} and set(labels[(r > 3.01) & (r < 3.569)]) == {"periodic"}
     assert set(labels[(r > 3.571) & (r <= 4)]) <= {"chaotic", "periodic", "undecided"}
     assert labels[-1] == "divergent"
