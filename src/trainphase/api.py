@@ -114,7 +114,7 @@ def run(
         raise RequestError(f"{ranged[0]} is a range, and a run has one value of it; give a number, or use diagram")
     name, factory, _ = _factory(system)
     built = _build(factory, name, params)
-    shown = {k: v for k, v in params.items() if k not in ("data_dir", "search")}
+    shown = _shown(system, params)
     return verbs.run(
         name, built, shown, steps=steps, starts=starts, dtype=dtype, observables=tuple(observables),
         command=command, flags=flags,
@@ -162,7 +162,7 @@ def diagram(
         points *= len(axis.values)
     recipe = Recipe(factory, fixed, steps, starts, dtype, module.samples_for(points, starts))
     sample = _build(factory, name, {**fixed, **{a.name: module._native(a.values[-1]) for a in axes}})
-    shown = {k: v for k, v in fixed.items() if k not in ("data_dir", "search")}
+    shown = {k: v for k, v in _shown(system, fixed).items() if k not in {a.name for a in axes}}
     if not isinstance(system, str) and not callable(system):
         shown = _fields(system) | shown
     return module.compute(
@@ -238,6 +238,15 @@ def _named(system: Any, key: str, axis: Axis) -> Axis:
     if isinstance(system, str):
         units = catalog.system(system).param(key).units
     return axis.named(key, units)
+
+
+def _shown(system: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters as results state them: for a system of the catalogue with the defaults that were not given."""
+    given = {k: v for k, v in params.items() if k not in ("data_dir", "search")}
+    if not isinstance(system, str):
+        return given
+    defaults = {p.name: p.default for p in catalog.system(system).params if p.default is not None}
+    return defaults | given
 
 
 def _fields(system: Any) -> dict[str, Any]:

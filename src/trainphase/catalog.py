@@ -133,7 +133,7 @@ _BUILT_IN = (
                   "1", 0.0),
             Param("z0", "float", None, "start of the scaled residual; left out: the phase over all starts in (-a, 2)"),
         ),
-        ("loss", "residual", "curvature", "lyapunov", "lyapunov_se", "period", "multiplier", "increases"),
+        ("loss", "residual", "curvature", "lyapunov", "lyapunov_se", "period", "multiplier", "increases", "lower", "upper"),
         paper=_CHEN,
     ),
     SystemInfo(
@@ -150,7 +150,8 @@ _BUILT_IN = (
                   choices=("normal", "equal")),
             *_REGRESSION,
         ),
-        ("loss", "test_loss", "averaged_test_loss", "residual", "curvature", "lyapunov", "lyapunov_se", "period", "increases"),
+        ("loss", "test_loss", "averaged_test_loss", "residual", "curvature", "lyapunov", "lyapunov_se", "period", "increases",
+         "lower", "upper"),
         paper=_CHEN,
     ),
     SystemInfo(
@@ -164,7 +165,8 @@ _BUILT_IN = (
             Param("m", "int", 400, "hidden units", "units", 1, 1e6),
             *_with(_REGRESSION, n=80),
         ),
-        ("loss", "test_loss", "averaged_test_loss", "residual", "curvature", "lyapunov", "lyapunov_se", "period", "increases"),
+        ("loss", "test_loss", "averaged_test_loss", "residual", "curvature", "lyapunov", "lyapunov_se", "period", "increases",
+         "lower", "upper"),
         paper=_CHEN,
     ),
 )  # fmt: skip
@@ -180,6 +182,8 @@ OBSERVABLES: Mapping[str, tuple[str, str]] = {
     "period": ("steps", "length of the cycle the run settles on, 1 to 64; none when it settles on none"),
     "multiplier": ("1", "derivative of the map along the cycle; the cycle is stable when it is below 1 in size"),
     "increases": ("steps", "number of steps at which the training loss rose"),
+    "lower": ("1", "lower bound of the attractor in the residual z (over all samples, where there are several)"),
+    "upper": ("1", "upper bound of the attractor in the residual z"),
 }
 
 

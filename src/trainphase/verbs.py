@@ -72,6 +72,10 @@ def run(
         if key in recipe:
             summary[key] = float(recipe[key])
     summary["increases"] = float(rises)
+    if "lower" not in recipe:
+        # Bounds of the attractor over all samples, from the second half of the run.
+        late = values["residual"][len(times) // 2 :]
+        summary["lower"], summary["upper"] = float(np.min(late)), float(np.max(late))
     known = {o.name: o for o in chosen}
     units = {o.name: o.units for o in chosen} | _UNITS
     names = {o.name: o.long_name for o in chosen} | _NAMES
