@@ -162,6 +162,8 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
 
 
 _ABSENT = object()
+# Entries of a recipe that follow from others, and so tell a user least.
+DERIVED = ("data_sha256", "samples")
 
 
 def _leaves(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +172,7 @@ def _leaves(description: Mapping[str, Any]) -> dict[str, Any]:
 
     def walk(prefix: str, value: Any) -> None:
         if isinstance(value, Mapping) and value:
-            for k in sorted(value):
+            for k in sorted(value, key=lambda k: (k in DERIVED, k != "system", k)):
                 walk(f"{prefix}.{k}" if prefix else k, value[k])
         else:
             leaves[prefix] = value
