@@ -33,6 +33,7 @@ RULES = (
     "the state repeats within 1e-7, margin in decades",
     "Lyapunov exponent above 4 standard errors, the excess is the margin",
     "Lyapunov exponent below -4 standard errors: an unresolved stable cycle",
+    "the state closes in on a cycle, its slow modes still converging",
     "the loss falls and the extrapolated curvature stays below 2 by the margin",
     "nothing decides within the horizon",
 )
@@ -53,7 +54,7 @@ def training(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.nd
         ``multiplier``; for others ``repeat`` (the least period at which the state repeats, 0 for none) and
         ``repeat_distance``; ``curvature`` and ``curvature_half`` (step size times kernel eigenvalue); ``late_rises``,
         the rises of the loss in the second half; ``scalar``, true for scalar maps;
-        ``repeats``, true for an orbit of a scalar map that repeats to rounding.
+        ``approach``, the period of a cycle that a vector state closes in on; ``repeats``, true for an orbit of a scalar map that repeats to rounding.
 
     Returns codes, margins and the index into ``RULES`` of the rule that decided.
     """
@@ -80,15 +81,16 @@ def training(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.nd
             & (_column(evidence, "late_rises", 1.0) == 0)
             & (reach < STABLE)
         )
-        tests = [escaped, on_cycle, again, chaotic, contracting, falling]
-        rule = np.select(tests, range(6), 6)
+        approach = _column(evidence, "approach", 0.0)
+        tests = [escaped, on_cycle, again, chaotic, contracting, approach > 1, falling]
+        rule = np.select(tests, range(7), 7)
         period = np.where(on_cycle, cycle, np.where(gone, 1, repeat))
-        settles = ((rule == 1) | (rule == 2)) & (period == 1) | (rule == 5)
-        cycles = ((rule == 1) | (rule == 2)) & (period > 1) | (rule == 4)
+        settles = ((rule == 1) | (rule == 2)) & (period == 1) | (rule == 6)
+        cycles = ((rule == 1) | (rule == 2)) & (period > 1) | (rule == 4) | (rule == 5)
         margin = np.select(
             tests,
             [np.full_like(lam, np.inf), 1 - multiplier, -np.log10(np.maximum(distance / REPEATS, 1e-300)),
-             lam - SIGMAS * se, -lam - SIGMAS * se, STABLE - reach],
+             lam - SIGMAS * se, -lam - SIGMAS * se, np.zeros_like(lam), STABLE - reach],
             0.0,
         )  # fmt: skip
     code = {name: TRAINING.index(name) for name in TRAINING.labels}

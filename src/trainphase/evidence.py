@@ -65,6 +65,20 @@ def _repeat_evidence(reading: Arrays) -> Arrays:
     return {"repeat": np.where(any_hit & ~shrinking, first + 1, 0), "repeat_distance": distance}
 
 
+def _approach_evidence(earlier: Arrays, later: Arrays) -> np.ndarray:
+    """The period of a cycle that a run with a vector state closes in on without having reached it; 0 for none.
+
+    After p steps the state comes back to within 1e-3 of the largest residual and twenty times closer than after one
+    step, closer than it did at half that time (its slow modes still converge), and the swing itself does not shrink.
+    """
+    scale = np.sqrt(2 * later["loss_max"])[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        now, before = later["recurrence"] / scale, earlier["recurrence"] / scale
+        near = (now <= 1e-3) & (now <= 0.05 * now[:, :1]) & (now <= 0.8 * before)
+        steady = later["swing"] >= 0.99 * later["swing_before"]
+    return np.where(near.any(axis=1) & steady, np.argmax(near, axis=1) + 1, 0)
+
+
 def gather(system: Map, batched: tuple[str, ...], points: int, steps: int, starts: int) -> dict[str, Arrays]:
     """Survey ``points`` parameter values from ``starts`` starts each.
 
@@ -87,9 +101,13 @@ def gather(system: Map, batched: tuple[str, ...], points: int, steps: int, start
     lanes, states = _lanes(system, batched, starts, points)
     blocks = jnp.asarray(rounded_steps(steps) // (BLOCK * QUARTERS))
     raw = survey(lanes, states, blocks, batched, not (wide and scalar))
-    raw = {when: {k: v for k, v in raw[when].items()} for when in ("half", "full")}
-    final = {when: raw[when].pop("state") for when in raw}
+    raw = {when: dict(raw[when]) for when in ("quarter", "half", "full")}
+    final = {when: raw[when].pop("state") for when in ("half", "full")}
     out: dict[str, Arrays] = {}
+    if not scalar:
+        looks = [{k: np.asarray(v) for k, v in raw[when].items()} for when in ("quarter", "half", "full")]
+        raw["half"]["approach"] = _approach_evidence(looks[0], looks[1])
+        raw["full"]["approach"] = _approach_evidence(looks[1], looks[2])
     for when in ("half", "full"):
         reading = {k: np.asarray(v) for k, v in raw[when].items()}
         reading["tail"] = np.moveaxis(reading["tail"], 1, 0)

@@ -115,6 +115,8 @@ def _reduce(got: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray
     se = np.sqrt(np.where(ok, np.square(full["lyapunov_se"]), 0.0).sum(1)) / np.maximum(ok.sum(1), 1)
     lasting = full["cycle"] if "cycle" in full else full["repeat"]
     settled = np.where((rules == 1) | (rules == 2), np.maximum(lasting, 1), 0)
+    if "approach" in full:
+        settled = np.where(rules == 5, full["approach"], settled)
     period = settled.max(1).astype(float)
     first = np.argmax(settled, axis=1)
     out = {

@@ -214,12 +214,13 @@ def survey_lane(system: Map, state: State, blocks: jax.Array, count: bool) -> di
     zero = jnp.zeros((), jnp.int32)
     carry = Carry(state, direction, loss, loss, zero, jnp.zeros_like(loss), zero)
     carry, _ = _leg(system, carry, blocks, count)
-    quarter = _swing(system, carry.state)
+    # A vector state that closes in on a cycle is recognised by its approach, which takes an earlier look to compare.
+    quarter = {"swing": _swing(system, carry.state)} | ({"tail": _tail(system, carry.state)} if size > 1 else {})
     carry, second = _leg(system, carry, blocks, count)
-    half = _reading(system, carry, second, blocks) | {"swing_before": quarter}
+    half = _reading(system, carry, second, blocks) | {"swing_before": quarter["swing"]}
     carry, rest = _leg(system, carry, 2 * blocks, count)
     full = _reading(system, carry, rest, 2 * blocks) | {"swing_before": half["swing"]}
-    return {"half": half, "full": full}
+    return {"quarter": quarter, "half": half, "full": full}
 
 
 def _spread_direction(leaf: jax.Array) -> jax.Array:
@@ -247,17 +248,19 @@ def survey(system: Map, states: State, blocks: jax.Array, batched: tuple[str, ..
     blocks : blocks of 128 steps in a quarter of the horizon, traced: another horizon compiles nothing new.
     count : also count the rises of the loss step by step (about half as fast again).
 
-    Returns a dictionary of readings "half" and "full", each a dictionary of arrays with a leading lane axis.
+    Returns a dictionary of readings "half" and "full" (and what is compared with them, "quarter"), each a dictionary of
+    arrays with a leading lane axis; ``tail`` has the lanes second.
     """
     lane = partial(survey_lane, count=count)
     axes = (batch_axes(system, batched), 0, None)
     one = jax.eval_shape(jax.vmap(lane, in_axes=axes), system, states, blocks)
     out_axes = jax.tree.map(lambda _: 0, one)
-    for when in ("half", "full"):
+    looks = [when for when in ("quarter", "half", "full") if "tail" in one[when]]
+    for when in looks:
         out_axes[when]["tail"] = 1
     out = jax.vmap(lane, in_axes=axes, out_axes=out_axes)(system, states, blocks)
     # A scalar map's cycle is confirmed by Newton's method, so fewer points need to repeat before one is suspected.
     scalar = jax.tree.leaves(states)[0].ndim == 1
-    for when in ("half", "full"):
+    for when in looks:
         out[when]["recurrence"] = recurrence(out[when]["tail"], 16 if scalar else 64)
     return out

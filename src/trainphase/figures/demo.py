@@ -40,8 +40,8 @@ def _losses(ax: Axes, runs: Sequence[Mapping[str, Any]]) -> None:
         ax.semilogy(loss, color=colour, label=f"{row['phase']}, $a={row['a']:g}$")
     ax.set_xlabel("time (steps)")
     ax.set_ylabel("training loss (target units squared)")
-    ax.set_ylim(1e-7, 1e6)
-    ax.legend(ncols=2, loc="lower left")
+    ax.set_ylim(1e-13, 1e6)
+    ax.legend(ncols=2, loc="lower right")
     ax.set_title("quadratic net: one run in each phase")
 
 
