@@ -30,7 +30,7 @@ STABLE = 2.0
 RULES = (
     "the state escaped",
     "stable cycle found, 1 - |multiplier| is the margin",
-    "the state repeats within 1e-7, margin in decades",
+    "the state repeats within 1e-7, or the loss is gone (1e-16 of the largest); margin in decades",
     "Lyapunov exponent above 4 standard errors, the excess is the margin",
     "Lyapunov exponent below -4 standard errors: an unresolved stable cycle",
     "the state closes in on a cycle, its slow modes still converging",
@@ -87,9 +87,11 @@ def training(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.nd
         period = np.where(on_cycle, cycle, np.where(gone, 1, repeat))
         settles = ((rule == 1) | (rule == 2)) & (period == 1) | (rule == 6)
         cycles = ((rule == 1) | (rule == 2)) & (period > 1) | (rule == 4) | (rule == 5)
+        closeness = -np.log10(np.maximum(distance / REPEATS, 1e-300))
+        depth = np.log10(np.maximum(GONE * loss_max, 1e-300) / np.maximum(loss, 1e-300))
         margin = np.select(
             tests,
-            [np.full_like(lam, np.inf), 1 - multiplier, -np.log10(np.maximum(distance / REPEATS, 1e-300)),
+            [np.full_like(lam, np.inf), 1 - multiplier, np.where(repeat >= 1, closeness, depth),
              lam - SIGMAS * se, -lam - SIGMAS * se, np.zeros_like(lam), STABLE - reach],
             0.0,
         )  # fmt: skip
