@@ -54,7 +54,8 @@ def training(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.nd
         ``multiplier``; for others ``repeat`` (the least period at which the state repeats, 0 for none) and
         ``repeat_distance``; ``curvature`` and ``curvature_half`` (step size times kernel eigenvalue); ``late_rises``,
         the rises of the loss in the second half; ``scalar``, true for scalar maps;
-        ``approach``, the period of a cycle that a vector state closes in on; ``repeats``, true for an orbit of a scalar map that repeats to rounding.
+        ``approach``, the period of a cycle that a vector state closes in on; ``repeats``, true for an orbit of a scalar
+        map that repeats to rounding.
 
     Returns codes, margins and the index into ``RULES`` of the rule that decided.
     """
