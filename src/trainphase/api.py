@@ -20,21 +20,19 @@ if TYPE_CHECKING:
     from trainphase.trajectory import Trajectory
     from trainphase.verbs import BoundaryResult
 
-System = "str | Map | Callable[..., Map]"
 
-
-def _factory(system: Any) -> tuple[str, Callable[..., Any], dict[str, Any]]:
-    """Name, factory and given parameters of a system named by a string, a class, a factory or an instance."""
+def _factory(system: Any) -> tuple[str, Callable[..., Any]]:
+    """Name and factory of a system named by a string, a class, a factory or an instance."""
     if isinstance(system, str):
         info = catalog.system(system)
-        return info.name, info.load(), {}
+        return info.name, info.load()
     if callable(system):
         for info in catalog.systems().values():
             if info.factory.endswith(f":{getattr(system, '__name__', '')}"):
-                return info.name, system, {}
-        return getattr(system, "__name__", type(system).__name__), system, {}
-    name, _, _ = _factory(type(system))
-    return name, functools.partial(_replaced, system), {}
+                return info.name, system
+        return getattr(system, "__name__", type(system).__name__), system
+    name, _ = _factory(type(system))
+    return name, functools.partial(_replaced, system)
 
 
 def _replaced(system: Any, **params: Any) -> Any:
@@ -112,7 +110,7 @@ def run(
     ranged = [k for k, v in params.items() if isinstance(v, Axis | tuple) and k != "search"]
     if ranged:
         raise RequestError(f"{ranged[0]} is a range, and a run has one value of it; give a number, or use diagram")
-    name, factory, _ = _factory(system)
+    name, factory = _factory(system)
     built = _build(factory, name, params)
     shown = _shown(system, params)
     return verbs.run(
@@ -148,7 +146,7 @@ def diagram(
     if seeds < 1:
         raise RequestError(f"seeds = {seeds} is no ensemble; give at least 1")
     params = _values(params)
-    name, factory, _ = _factory(system)
+    name, factory = _factory(system)
     axes = [_named(system, key, v) for key, v in params.items() if isinstance(v, AxisType)]
     fixed = {k: v for k, v in params.items() if not isinstance(v, AxisType)}
     if not 1 <= len(axes) <= 2:
@@ -198,7 +196,7 @@ def boundary(
     if points < 2:
         raise RequestError(f"points = {points} make no scan; give at least 2, for example 256")
     params = _values(params)
-    name, factory, _ = _factory(system)
+    name, factory = _factory(system)
     ranges = {k: v for k, v in params.items() if isinstance(v, Axis | tuple) and k != "search"}
     if len(ranges) != 1:
         raise RequestError(f"a boundary is searched along one parameter, not {len(ranges)}; give one range such as a=0.5:2.2")
