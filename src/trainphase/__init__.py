@@ -14,17 +14,18 @@ from trainphase._version import __version__
 from trainphase.api import boundary, diagram, run, save
 from trainphase.axes import Axis, linspace, logspace, values
 from trainphase.errors import DataError, RequestError, StoreError, TrainphaseError
-from trainphase.phase import TRAINING, Phase, Reading, Vocabulary
+from trainphase.phase import EDGE, TRAINING, Phase, Reading, Vocabulary
 
 if TYPE_CHECKING:
     from trainphase import systems
     from trainphase.diagrams import Diagram
     from trainphase.observable import Observable
-    from trainphase.system import Map
+    from trainphase.system import Flow, Map
     from trainphase.trajectory import Trajectory
 
 # What needs JAX or xarray is imported when it is first asked for.
 _LAZY = {
+    "Flow": "trainphase.system",
     "Map": "trainphase.system",
     "Observable": "trainphase.observable",
     "Trajectory": "trainphase.trajectory",
@@ -41,10 +42,12 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "EDGE",
     "TRAINING",
     "Axis",
     "DataError",
     "Diagram",
+    "Flow",
     "Map",
     "Observable",
     "Phase",

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from trainphase.verbs import BoundaryResult
 
 
+# Runs near the edge settle at a rate of |2 - curvature| / 2 per step: this decides curvatures up to 1.997.
+EDGE_STEPS = 16384
+
+
 def _factory(system: Any) -> tuple[str, Callable[..., Any]]:
     """Name and factory of a system named by a string, a class, a factory or an instance."""
     if isinstance(system, str):
@@ -63,7 +67,7 @@ def _values(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(factory: Callable[..., Any], name: str, params: Mapping[str, Any]) -> Any:
-    from trainphase.system import Map
+    from trainphase.system import Flow, Map
 
     info = catalog.systems().get(name)
     for key, value in params.items():
@@ -74,13 +78,31 @@ def _build(factory: Callable[..., Any], name: str, params: Mapping[str, Any]) ->
         system = factory(**params)
     except TypeError as why:
         raise RequestError(f"{name} cannot be built from {', '.join(params) or 'nothing'}: {why}") from why
-    if not isinstance(system, Map):
-        raise RequestError(f"{name} is a {type(system).__name__} and no trainphase.Map; subclass trainphase.Map")
+    if not isinstance(system, Map | Flow):
+        kind = type(system).__name__
+        raise RequestError(f"{name} is a {kind} and neither trainphase.Map nor trainphase.Flow; subclass one of them")
     return system
 
 
-def _check(steps: int, starts: int, dtype: str) -> None:
-    if steps < 1:
+def _words(system: Any, name: str, vocabulary: str | None) -> str:
+    """The vocabulary asked for, or the first of the system's own."""
+    if vocabulary is None:
+        return system.vocabularies[0]
+    if vocabulary not in system.vocabularies:
+        offered = ", ".join(system.vocabularies)
+        raise RequestError(f"vocabulary = {vocabulary!r} does not describe {name}; give {offered}, or leave it out")
+    return vocabulary
+
+
+def _steps(system: Any, steps: int | None, usual: int) -> int:
+    """The horizon asked for, or what is usual; of the edge vocabulary more, since runs end when they settle."""
+    if steps is not None:
+        return steps
+    return usual if system.vocabularies[0] == "training" else max(usual, EDGE_STEPS)
+
+
+def _check(steps: int | None, starts: int, dtype: str) -> None:
+    if steps is not None and steps < 1:
         raise RequestError(f"steps = {steps} is no horizon; give at least 1, for example 8192")
     if starts < 1:
         raise RequestError(f"starts = {starts} is no ensemble; give at least 1, for example 4")
@@ -89,16 +111,18 @@ def _check(steps: int, starts: int, dtype: str) -> None:
 
 
 def run(
-    system: Any, *, steps: int = 4096, starts: int = 8, dtype: str = "float64", observables: tuple[Observable, ...] = (),
-    command: str = "", flags: str = "", **params: Any,
+    system: Any, *, steps: int | None = None, starts: int = 8, dtype: str = "float64", vocabulary: str | None = None,
+    observables: tuple[Observable, ...] = (), command: str = "", flags: str = "", **params: Any,
 ) -> Trajectory:  # fmt: skip
     """Run a system once and name its phase.
 
     Parameters
     ----------
     system : a name of ``trainphase list systems``, an instance, or a class or factory that takes ``params``.
-    steps : horizon in steps (the survey that decides the phase rounds it up to a multiple of 512).
+    steps : horizon in steps (the survey that decides the phase rounds it up to a multiple of 512, or of 200 for the edge
+        vocabulary); default 4096, for the edge vocabulary 16384. For a flow, units of time.
     starts : starts of the ensemble, for a map whose phase is over all starts.
+    vocabulary : training or edge; default: the first that the system offers.
     observables : more observables to record beside the standard ones.
 
     Returns a Trajectory. Raises RequestError for a parameter that does not exist or is out of range.
@@ -114,14 +138,14 @@ def run(
     built = _build(factory, name, params)
     shown = _shown(system, params)
     return verbs.run(
-        name, built, shown, steps=steps, starts=starts, dtype=dtype, observables=tuple(observables),
-        command=command, flags=flags,
+        name, built, shown, steps=_steps(built, steps, 4096), starts=starts, dtype=dtype,
+        vocabulary=_words(built, name, vocabulary), observables=tuple(observables), command=command, flags=flags,
     )  # fmt: skip
 
 
 def diagram(
-    system: Any, *, steps: int = 8192, starts: int = 4, seeds: int = 1, store: str | Path | None = None,
-    dtype: str = "float64", executor: Executor | None = None, progress: Progress | None = None,
+    system: Any, *, steps: int | None = None, starts: int = 4, seeds: int = 1, store: str | Path | None = None,
+    dtype: str = "float64", vocabulary: str | None = None, executor: Executor | None = None, progress: Progress | None = None,
     command: str = "", flags: str = "", **params: Any,
 ) -> Diagram:  # fmt: skip
     """A phase diagram over the parameters that are given as axes.
@@ -129,6 +153,8 @@ def diagram(
     Parameters
     ----------
     params : numbers, or axes made by ``linspace``, ``logspace`` or ``values``; one or two axes.
+    steps : horizon; default 8192, for the edge vocabulary 16384.
+    vocabulary : training or edge; default: the first that the system offers.
     seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1.
     store : a directory to keep the tiles in; the same call continues an unfinished one and reuses a finished one.
     executor : any ``concurrent.futures.Executor``; default: this process, with JAX's own threads.
@@ -158,8 +184,11 @@ def diagram(
     points = 1
     for axis in axes:
         points *= len(axis.values)
-    recipe = Recipe(factory, fixed, steps, starts, dtype, module.samples_for(points, starts))
     sample = _build(factory, name, {**fixed, **{a.name: module._native(a.values[-1]) for a in axes}})
+    recipe = Recipe(
+        factory, fixed, _steps(sample, steps, 8192), starts, dtype, module.samples_for(points, starts),
+        _words(sample, name, vocabulary),
+    )  # fmt: skip
     shown = {k: v for k, v in _shown(system, fixed).items() if k not in {a.name for a in axes}}
     if not isinstance(system, str) and not callable(system):
         shown = _fields(system) | shown
@@ -171,7 +200,7 @@ def diagram(
 
 def boundary(
     system: Any, *, tol: float = 1e-10, points: int = 256, steps: int = 131072, starts: int = 4, of: str = "phase",
-    dtype: str = "float64", report: Callable[[int], None] | None = None, **params: Any,
+    dtype: str = "float64", vocabulary: str | None = None, report: Callable[[int], None] | None = None, **params: Any,
 ) -> BoundaryResult:  # fmt: skip
     """The values of one parameter at which the phase changes.
 
@@ -204,8 +233,8 @@ def boundary(
     lo, hi = (value.lo, value.hi) if isinstance(value, Axis) else value
     axis = linspace(lo, hi, value.n if isinstance(value, Axis) else points).named(key)
     fixed = {k: v for k, v in params.items() if k not in ranges}
-    _build(factory, name, {**fixed, key: float(hi)})
-    recipe = Recipe(factory, fixed, steps, starts, dtype, samples=0)
+    words = _words(_build(factory, name, {**fixed, key: float(hi)}), name, vocabulary)
+    recipe = Recipe(factory, fixed, steps, starts, dtype, samples=0, vocabulary=words)
     return verbs.boundary(name, recipe, axis, tol=tol, points=axis.n, of=of, report=report)
 
 

@@ -171,12 +171,84 @@ _BUILT_IN = (
     ),
 )  # fmt: skip
 
+_AGARWALA = "Agarwala, Pedregosa, Pennington 2022"
+_YES_NO = ("false", "true")
+
+_QUADRATIC_MODELS = (
+    SystemInfo(
+        "quadratic-1d",
+        "quadratic regression on one datum: progressive sharpening and the edge of stability",
+        "trainphase.systems.quadratic_1d:quadratic_1d",
+        (
+            Param("eps", "float", 0.005, "the second derivative has eigenvalues 1 and -eps", "1", 0.0, open_lo=True),
+            Param("E", "float", 0.0, "conserved quantity E~ (with theta: the model's E, not rescaled)"),
+            Param("z", "float", 0.05, "rescaled residual z~ at the start"),
+            Param("T", "float", 2.2, "curvature T(0) at the start: step size times kernel eigenvalue", "1", 0.0),
+            Param("theta", "text", None, "instead of z and T: parameters in the eigenbasis, such as 1.0,-4.32"),
+            Param("eigenvalues", "text", None, "with theta: eigenvalues of the second derivative, default 1,-eps"),
+            Param("lr", "float", None, "with theta: step size, default 1", "step size", 0.0, open_lo=True),
+            Param("coordinates", "choice", "modes", "modes: any number of parameters; plane: (z~, T) itself; parameters: theta",
+                  choices=("modes", "plane", "parameters")),
+            Param("flow", "choice", "false", "gradient flow instead of gradient descent", choices=_YES_NO),
+        ),
+        ("loss", "residual", "curvature", "sharpness", "conserved", "curvature_start", "curvature_max", "increases",
+         "lower", "upper"),
+        ("edge",),
+        _AGARWALA,
+    ),
+    SystemInfo(
+        "linear-net",
+        "one-hidden-layer linear net on one datum: the catapult model",
+        "trainphase.systems.linear_net:LinearNet",
+        (
+            Param("T", "float", 2.5, "curvature at the start: step size times kernel eigenvalue", "1", 0.0),
+            Param("z", "float", 0.01, "rescaled residual at the start, step size times |x| (f - y)"),
+            Param("y", "float", 0.0, "rescaled label, step size times |x| y"),
+        ),
+        ("loss", "residual", "curvature", "sharpness", "lyapunov", "lyapunov_se", "period", "increases", "lower", "upper"),
+        ("training", "edge"),
+        "Lewkowycz, Bahri, Dyer, Sohl-Dickstein, Gur-Ari 2020",
+    ),
+    SystemInfo(
+        "quadratic",
+        "the (D, P) quadratic regression model from a random start",
+        "trainphase.systems.quadratic:quadratic",
+        (
+            Param("D", "int", 20, "outputs (data points)", "1", 1, 1e5),
+            Param("P", "int", 40, "parameters", "1", 1, 1e5),
+            Param("sigma_z", "float", 0.3, "width of the residuals at the start, times step size and D", "1", 0.0),
+            Param("sigma_J", "float", 0.35, "width of the Jacobian at the start, times sqrt(step size) (D P)^(1/4)", "1", 0.0),
+            Param("lr", "float", 1.0, "step size; the widths are rescaled with it", "step size", 0.0, open_lo=True),
+            Param("symmetry", "choice", "sym1", "of the second derivative: symmetric with variance 1, symmetrised halves, none",
+                  choices=("sym1", "symh", "iid")),
+            Param("space", "choice", "parameters", "where it runs: parameters, or function space (z, J)",
+                  choices=("parameters", "function")),
+            Param("flow", "choice", "false", "gradient flow instead of gradient descent", choices=_YES_NO),
+            Param("truncated", "choice", "false", "with flow: the tangent hierarchy cut at the third order", choices=_YES_NO),
+            Param("seed", "int", 0, "seed of the second derivative and of the standard draws of the start", "1", 0, 2**31 - 1),
+        ),
+        ("loss", "residual", "curvature", "sharpness", "leading_curvatures", "nonlinearity", "projected_q", "top_mode",
+         "top_residual", "curvature_start", "curvature_max", "increases", "lower", "upper"),
+        ("edge",),
+        _AGARWALA,
+    ),
+)  # fmt: skip
+
 OBSERVABLES: Mapping[str, tuple[str, str]] = {
     "loss": ("target units squared", "training loss"),
     "test_loss": ("target units squared", "loss on the test rows, (1/2n) sum of squares against the noiseless teacher"),
     "averaged_test_loss": ("target units squared", "the same for predictions averaged over the second half of the run"),
     "residual": ("1", "scaled residuals z, the coordinate of the cubic map; one per sample"),
     "curvature": ("1", "step size times the largest eigenvalue of the neural tangent kernel; 2 is the edge of stability"),
+    "sharpness": ("1", "step size times the largest eigenvalue of the loss's Hessian"),
+    "leading_curvatures": ("1", "step size times the four largest eigenvalues of the kernel, largest first"),
+    "nonlinearity": ("1", "size of the second-order term of a step of the residuals over that of the first-order one, r_NL"),
+    "projected_q": ("1/parameter^2", "smallest and largest eigenvalue of the second derivative along the kernel's top mode"),
+    "top_mode": ("1", "unit eigenvector of the kernel's largest eigenvalue, continuous in sign"),
+    "top_residual": ("target units", "residual along the kernel's top mode"),
+    "conserved": ("1", "E~ recomputed from the state; its drift is the rounding of the run"),
+    "curvature_start": ("1", "curvature before the first step"),
+    "curvature_max": ("1", "largest curvature in the last quarter of the run; of a settled run, its final one"),
     "lyapunov": ("1/step", "largest Lyapunov exponent, natural logarithm per step"),
     "lyapunov_se": ("1/step", "its standard error, from blocks of 128 steps"),
     "period": ("steps", "length of the cycle the run settles on, 1 to 64; none when it settles on none"),
@@ -189,7 +261,7 @@ OBSERVABLES: Mapping[str, tuple[str, str]] = {
 
 def systems() -> dict[str, SystemInfo]:
     """Built-in systems, then third-party ones under the entry point group ``trainphase.systems`` (loaded on use)."""
-    return {info.name: info for info in _BUILT_IN}
+    return {info.name: info for info in _BUILT_IN + _QUADRATIC_MODELS}
 
 
 def third_party() -> tuple[str, ...]:

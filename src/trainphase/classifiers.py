@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trainphase.phase import TRAINING, Reading
+from trainphase.phase import EDGE, TRAINING, Reading, Vocabulary
 
 # The loss rises when it exceeds its predecessor by more than rounding.
 RISE = 1e-12
@@ -105,8 +105,101 @@ def training(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.nd
     return codes.astype(np.uint8), margin, rule.astype(np.uint8)
 
 
-def read_training(evidence: Mapping[str, Any]) -> Reading:
-    """The reading of one run from scalar evidence; keys as for :func:`training`."""
-    codes, margin, rule = training(evidence)
+# --- edge ---------------------------------------------------------------------------------------------------
+
+# The edge is met when the curvature is within a tenth of 2 ...
+AT_EDGE = 0.2
+# ... and the curvature has risen when it is more than a twentieth above its start.
+SHARPER = 0.05
+# Motion per window counts as steady below this relative change: a cycle that is reached repeats to rounding.
+STEADY = 1e-6
+# Steps that shrink like a power of time lose log(7/6) in the last window and log(3/2), 2.6 times that, in the third; steps
+# that close in on a value above zero lose ever less.
+FADING = 0.3
+# A wandering run's last window is at least this share of its largest: less may be the tail of a burst.
+LASTING = 0.5
+
+EDGE_RULES = (
+    "the state escaped",
+    "the run settled; margin of the final curvature to the nearest threshold",
+    "the steps shrink from window to window; margin of the extrapolated curvature to the nearest threshold",
+    "the steps repeat from window to window, at or beyond the edge; margin in decades below a change of 1e-6",
+    "the steps go up and down without shrinking, at or beyond the edge; margin is the last window's share less 0.5",
+    "the start does not move",
+    "nothing decides within the horizon",
+)
+
+
+def _where_it_ends(start: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The label of a run whose curvature ends between ``low`` and ``high``, or undecided; and its margin."""
+    flat, sharp, edge = (EDGE.index(name) for name in ("flat", "sharpening", "edge-of-stability"))
+
+    def one(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        off, up = np.abs(c - STABLE) - AT_EDGE, c - (1 + SHARPER) * start
+        code = np.where(off <= 0, edge, np.where(up > 0, sharp, flat))
+        return code, np.where(off <= 0, -off, np.minimum(off, np.abs(up)))
+
+    (below, left), (above, right) = one(low), one(high)
+    # Between two values with one label lies no other label, but for the edge's band between two values off it.
+    across = (low < STABLE - AT_EDGE) & (high > STABLE + AT_EDGE)
+    return np.where((below == above) & ~across, below, EDGE.undecided), np.minimum(left, right)
+
+
+def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Phases of the ``edge`` vocabulary.
+
+    Parameters
+    ----------
+    evidence : ``escaped``, ``settled`` (the steps have become 1e-8, in single precision 1e-5, of the largest), shape (N,);
+        ``moved``, the largest squared step; ``curvature_start`` and ``curvature`` (step size times top kernel eigenvalue,
+        exactly, at both ends); ``motion`` (largest squared step per window, windows of equal length), ``curvature_mean``
+        and ``curvature_top`` per window, shape (N, W).
+
+    Returns codes, margins (in units of the curvature unless the rule says otherwise) and the index into ``EDGE_RULES``.
+    """
+    escaped, settled = _column(evidence, "escaped", 0.0) > 0, _column(evidence, "settled", 0.0) > 0
+    start, end = _column(evidence, "curvature_start", np.nan), _column(evidence, "curvature", np.nan)
+    motion, mean = _column(evidence, "motion", np.nan), _column(evidence, "curvature_mean", np.nan)
+    top = _column(evidence, "curvature_top", np.nan)
+    still = ~(_column(evidence, "moved", np.nan) > 0)
+    late = motion[:, motion.shape[1] // 4 :]
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        change = np.diff(np.log(late), axis=1)
+        falls = np.all(change < 0, axis=1) & (np.abs(change[:, -1]) >= FADING * np.abs(change[:, 0]))
+        drift = 2 * np.abs(mean[:, -1] - mean[:, -2])
+        settled_as, settled_by = _where_it_ends(start, end, end)
+        falling_as, falling_by = _where_it_ends(start, mean[:, -1] - drift, mean[:, -1] + drift)
+        repeats = np.max(np.abs(change), axis=1, where=np.isfinite(change), initial=0.0)
+        share = late[:, -1] / np.max(late, axis=1)
+        turns = np.sum(np.diff(np.sign(change), axis=1) != 0, axis=1)
+        beyond = top[:, -1] > STABLE - AT_EDGE
+        wanders = (turns >= 2) & (share >= LASTING)
+        falling_as = np.where(falls & (falling_by > 0), falling_as, EDGE.undecided)
+    last = EDGE.undecided
+    steady = beyond & np.isfinite(repeats) & (repeats < STEADY)
+    tests = [escaped, still, settled, steady, falling_as != last, beyond & wanders]
+    rule = np.select(tests, [0, 5, 1, 3, 2, 4], 6)
+    bounded = EDGE.index("bounded")
+    codes = np.select(
+        [rule == k for k in (0, 1, 2, 3, 4)],
+        [EDGE.index("divergent"), settled_as, falling_as, bounded, bounded],
+        last,
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        decades = np.log10(STEADY / np.maximum(repeats, 1e-300))
+        margin = np.select([rule == k for k in range(5)], [np.inf, settled_by, falling_by, decades, share - LASTING], 0.0)
+    return codes.astype(np.uint8), margin, rule.astype(np.uint8)
+
+
+RULES_OF = {TRAINING.name: RULES, EDGE.name: EDGE_RULES}
+
+
+def read(vocabulary: Vocabulary, evidence: Mapping[str, Any]) -> Reading:
+    """The reading of one run; keys as for :func:`training` (numbers) or :func:`edge` (numbers, and lists over windows)."""
+    if vocabulary is EDGE:
+        codes, margin, rule = edge({k: np.asarray(v)[None] for k, v in evidence.items()})
+    else:
+        codes, margin, rule = training(evidence)
+    code, by, why = (np.asarray(x).reshape(-1)[0] for x in (codes, margin, rule))
     shown = {k: np.asarray(v).item() for k, v in evidence.items() if np.ndim(v) == 0}
-    return Reading(TRAINING, TRAINING.label(int(codes)), float(margin), RULES[int(rule)], shown)
+    return Reading(vocabulary, vocabulary.label(int(code)), float(by), RULES_OF[vocabulary.name][int(why)], shown)

@@ -20,32 +20,38 @@ from trainphase.engine.lattice import Tiling, default_tile
 from trainphase.engine.store import Field, Store
 from trainphase.engine.sweep import Progress, Report, sweep
 from trainphase.errors import RequestError, TrainphaseError
-from trainphase.phase import NOT_COMPUTED, TRAINING
+from trainphase.phase import EDGE, NOT_COMPUTED, TRAINING, VOCABULARIES, Vocabulary
 from trainphase.records import Recipe, answer, batchable, is_scalar
-from trainphase.system import Map
+from trainphase.system import Flow, Map
 from trainphase.trajectory import plain
 
 if TYPE_CHECKING:
     import xarray
 
-CODES = {"flag_values": list(range(len(TRAINING.labels))), "flag_meanings": " ".join(TRAINING.labels)}
 MOST_SAMPLES = 2**21
 # Points in a tile. A run with a vector state does more work per point; smaller tiles put less at stake
 # when a sweep is killed.
 SCALAR_TILE, VECTOR_TILE = 2048, 1024
 MOST_POINTS = 2**26
 
-_FIELDS = (
-    Field("phase", "uint8", NOT_COMPUTED, "1", "phase", attrs=CODES),
-    Field("phase_half", "uint8", NOT_COMPUTED, "1", "phase at half the horizon", attrs=CODES),
-    Field("margin", "float32", np.nan, "1", "distance of the deciding number from its threshold"),
-    Field("rule", "uint8", NOT_COMPUTED, "1", "index of the rule that decided"),
+_TRAINING = (
     Field("period", "float32", np.nan, "steps", "period of the attractor"),
     Field("lyapunov", "float64", np.nan, "1/step", "Lyapunov exponent"),
     Field("lyapunov_se", "float64", np.nan, "1/step", "standard error of the Lyapunov exponent"),
     Field("loss", "float64", np.nan, "target units squared", "training loss at the end, mean over starts"),
     Field("max_ratio", "float64", np.nan, "1", "largest one-step growth of the loss"),
     Field("increases", "float32", np.nan, "steps", "steps at which the loss rose"),
+)
+_EDGE = (
+    Field("curvature", "float64", np.nan, "1", "step size times top kernel eigenvalue at the end"),
+    Field("curvature_start", "float64", np.nan, "1", "step size times top kernel eigenvalue at the start"),
+    Field("curvature_mean", "float64", np.nan, "1", "the same, mean over the last quarter; of a settled run, its end"),
+    Field("curvature_max", "float64", np.nan, "1", "the same, largest seen in the last quarter; of a settled run, its end"),
+    Field("loss", "float64", np.nan, "target units squared", "training loss at the end"),
+    Field("max_ratio", "float64", np.nan, "1", "largest one-step growth of the loss"),
+    Field("increases", "float32", np.nan, "steps", "steps at which the loss rose"),
+    Field("run_steps", "float32", np.nan, "steps", "steps until the run settled, escaped or reached the horizon"),
+    Field("settled", "uint8", 255, "1", "1 where the steps have become negligible"),
 )
 _CURVATURE = Field("curvature", "float64", np.nan, "1", "step size times top kernel eigenvalue at the end")
 _SCALAR = (
@@ -75,14 +81,19 @@ class Diagram:
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
+    def words(self) -> Vocabulary:
+        """The vocabulary of the phases."""
+        return VOCABULARIES[self.dataset.attrs["vocabulary"]]
+
+    @property
     def codes(self) -> np.ndarray:
         """Phase codes over the axes; over seeds, where there are several, the most frequent one."""
-        return consensus(self.dataset["phase"])
+        return consensus(self.dataset["phase"], len(self.words.labels))
 
     @property
     def phases(self) -> dict[str, float]:
         """Share of the points in each phase."""
-        return TRAINING.fractions(self.codes)
+        return self.words.fractions(self.codes)
 
     @property
     def unstable(self) -> float:
@@ -92,7 +103,7 @@ class Diagram:
     @property
     def boundaries(self) -> list[dict[str, Any]]:
         """For each pair of neighbouring phases, the midpoints between grid points that differ."""
-        return boundaries(self.codes, [a for a in self.axes if a.name != "seed"] or list(self.axes))
+        return boundaries(self.codes, [a for a in self.axes if a.name != "seed"] or list(self.axes), self.words)
 
     def to_xarray(self) -> xarray.Dataset:
         """The dataset, with names, units and provenance."""
@@ -128,19 +139,19 @@ class Diagram:
         })  # fmt: skip
 
 
-def consensus(phase: xarray.DataArray) -> np.ndarray:
+def consensus(phase: xarray.DataArray, labels: int) -> np.ndarray:
     """Phase codes without the seed axis: the most frequent label over the seeds, ties to the more regular one."""
     if "seed" not in phase.dims or len(phase.dims) == 1:
         return phase.values
     codes = np.moveaxis(phase.values, phase.dims.index("seed"), -1)
-    counts = np.stack([(codes == k).sum(-1) for k in range(len(TRAINING.labels))], -1)
-    return np.argmax(counts, axis=-1).astype(np.uint8)
+    counts = np.stack([(codes == k).sum(-1) for k in range(labels)], -1)
+    return np.where(counts.any(-1), np.argmax(counts, axis=-1), NOT_COMPUTED).astype(np.uint8)
 
 
-def boundaries(codes: np.ndarray, axes: Sequence[Axis]) -> list[dict[str, Any]]:
+def boundaries(codes: np.ndarray, axes: Sequence[Axis], words: Vocabulary = TRAINING) -> list[dict[str, Any]]:
     """Midpoints of neighbouring grid points with different decided labels, grouped by the pair of labels."""
     found: dict[tuple[int, int], list[list[float]]] = {}
-    skip = TRAINING.undecided
+    skip = words.undecided
     for k in range(codes.ndim):
         a, b = np.moveaxis(codes, k, 0)[:-1], np.moveaxis(codes, k, 0)[1:]
         differ = (a != b) & (a != skip) & (b != skip) & (a != NOT_COMPUTED) & (b != NOT_COMPUTED)
@@ -153,14 +164,26 @@ def boundaries(codes: np.ndarray, axes: Sequence[Axis]) -> list[dict[str, Any]]:
             point[k] = float(np.sqrt(lo * hi) if axes[k].scale == "log" else 0.5 * (lo + hi))
             found.setdefault((pair[0], pair[1]), []).append(point)
     return [
-        {"between": [TRAINING.label(p), TRAINING.label(q)], "points": sorted(points)}
+        {"between": [words.label(p), words.label(q)], "points": sorted(points)}
         for (p, q), points in sorted(found.items())
     ]
 
 
-def fields_for(system: Map, recipe: Recipe) -> list[Field]:
+def _common(words: Vocabulary) -> list[Field]:
+    codes = {"flag_values": list(range(len(words.labels))), "flag_meanings": " ".join(words.labels)}
+    return [
+        Field("phase", "uint8", NOT_COMPUTED, "1", "phase", attrs=codes),
+        Field("phase_half", "uint8", NOT_COMPUTED, "1", "phase at half the horizon", attrs=codes),
+        Field("margin", "float32", np.nan, "1", "distance of the deciding number from its threshold"),
+        Field("rule", "uint8", NOT_COMPUTED, "1", "index of the rule that decided"),
+    ]
+
+
+def fields_for(system: Map | Flow, recipe: Recipe) -> list[Field]:
     """What is kept at each point of a diagram of this system."""
-    fields = list(_FIELDS)
+    if recipe.words is EDGE:
+        return [*_common(EDGE), *_EDGE]
+    fields = [*_common(recipe.words), *_TRAINING]
     if hasattr(system, "curvature"):
         fields.append(_CURVATURE)
     if is_scalar(system):
@@ -214,7 +237,7 @@ def _frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 @functools.lru_cache(maxsize=32)
-def _built(build: Any, params: tuple[tuple[str, Any], ...]) -> Map:
+def _built(build: Any, params: tuple[tuple[str, Any], ...]) -> Map | Flow:
     """Systems are rebuilt only when a parameter changes that cannot be batched: data are drawn once."""
     return build(**dict(params))
 
@@ -237,7 +260,7 @@ def compute(
     if np.prod(shape, dtype=float) > MOST_POINTS:
         raise RequestError(f"{np.prod(shape, dtype=float):.3g} points are too many for one diagram; give at most {MOST_POINTS}")
     still = tuple(i for i, a in enumerate(axes) if a.name in static)
-    tiling = Tiling(shape, default_tile(shape, still, SCALAR_TILE if is_scalar(system) else VECTOR_TILE))
+    tiling = Tiling(shape, default_tile(shape, still, _tile_points(system, recipe)))
     fields = fields_for(system, recipe)
     identity = _identity(name, recipe, params or recipe.fixed, provenance)
     place = Path(store) if store is not None else _scratch(cache, identity, axes)
@@ -249,7 +272,7 @@ def compute(
     if store is None:
         shutil.rmtree(place, ignore_errors=True)
     dataset.attrs |= {
-        "system": name, "title": f"phase diagram of {name}", "vocabulary": TRAINING.name, "dtype": recipe.dtype,
+        "system": name, "title": f"phase diagram of {name}", "vocabulary": recipe.vocabulary, "dtype": recipe.dtype,
         "params": json.dumps(plain(params or recipe.fixed), sort_keys=True),
         "provenance": json.dumps(plain(provenance), sort_keys=True), "steps": recipe.horizon, "starts": recipe.starts,
     }  # fmt: skip
@@ -260,6 +283,13 @@ def compute(
     )  # fmt: skip
 
 
+def _tile_points(system: Map | Flow, recipe: Recipe) -> int:
+    """Points of a tile: for marched runs eight times the lanes, so that short runs make room for waiting ones."""
+    if recipe.words is EDGE:
+        return 8 * type(system).lanes
+    return SCALAR_TILE if is_scalar(system) else VECTOR_TILE
+
+
 def _computed(report: Report, tiling: Tiling) -> int:
     return int(sum(np.prod(tiling.extent(index)) for index in report.computed))
 
@@ -268,7 +298,7 @@ def _identity(name: str, recipe: Recipe, params: Mapping[str, Any], provenance: 
     """What decides the numbers, and so must match when a sweep is resumed."""
     return plain({
         "system": name, "params": dict(params), "steps": recipe.horizon, "starts": recipe.starts,
-        "dtype": recipe.dtype, "samples": recipe.samples, "trainphase": provenance.get("trainphase"),
+        "dtype": recipe.dtype, "samples": recipe.samples, "vocabulary": recipe.vocabulary, "trainphase": provenance.get("trainphase"),
         "data_sha256": provenance.get("data_sha256"),
     })  # fmt: skip
 

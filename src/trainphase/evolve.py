@@ -1,18 +1,20 @@
-"""Evolve: one run of a Map with observables recorded along it."""
+"""Evolve: one run of a Map or a Flow with observables recorded along it; many runs of a Flow."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from trainphase import march
 from trainphase.observable import Observable
-from trainphase.survey import FLOOR, RISE
-from trainphase.system import Map
+from trainphase.survey import FLOOR, RISE, batch_axes
+from trainphase.system import Flow, Map
 
 MOST_RECORDS = 4096
 
@@ -67,9 +69,117 @@ def series(
 
     Cost: ``steps`` steps and losses, and one evaluation of every observable per record.
     """
-    stride = max(1, -(-steps // MOST_RECORDS))
+    # Odd, so that records fall on even and odd steps in turn and an oscillation of period two is seen.
+    stride = max(1, -(-steps // MOST_RECORDS)) | 1
     records = steps // stride
     usable = tuple(o for o in observables if o.available(system))
     final, rises, out = _series(system, state, usable, records, stride, steps - records * stride, steps // 2)
     times = np.append(np.arange(records) * stride, steps)
     return times, {k: np.asarray(v) for k, v in out.items()}, final, int(rises)
+
+
+# --- flows ------------------------------------------------------------------------------------------------
+
+# Relative and absolute error per step of the solver; the fifth-order method then follows losses over ten decades.
+RTOL, ATOL = 1e-9, 1e-12
+SAMPLES_PER_WINDOW = 8
+MOST_SOLVER_STEPS = 1_000_000
+
+
+def _speed(system: Flow, state: Any) -> jax.Array:
+    """Squared length of the velocity."""
+    leaves = jax.tree.leaves(system.velocity(jnp.zeros(()), state))
+    return jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves]).sum()
+
+
+def _solve(system: Flow, times: jax.Array, settled: float | None) -> tuple[Any, jax.Array, jax.Array]:
+    """States at ``times`` (the first is 0), the time reached, and whether the solver failed.
+
+    With ``settled`` the solution ends once the squared speed is that much below its start; later times repeat its end.
+    """
+    start = system.init()
+    dtype = jax.tree.leaves(start)[0].dtype
+    loose = 1.0 if dtype == jnp.float64 else 1e4
+    event = None
+    if settled is not None:
+        first = _speed(system, start)
+        event = diffrax.Event(lambda t, y, args, **_: _speed(system, y) <= settled * first)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, args: system.velocity(t, y)), diffrax.Tsit5(), times[0], times[-1], None, start,
+        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=times), diffrax.SubSaveAt(t1=True)]), event=event, throw=False, max_steps=MOST_SOLVER_STEPS,
+        stepsize_controller=diffrax.PIDController(rtol=RTOL * loose, atol=ATOL * loose),
+    )  # fmt: skip
+    path, (reached,) = solution.ys[0], solution.ts[1]
+    late = times > reached
+    states = jax.tree.map(
+        lambda leaf, end: jnp.where(late.reshape((-1,) + (1,) * (leaf.ndim - 1)), end, leaf), path, solution.ys[1]
+    )
+    fine = (solution.result == diffrax.RESULTS.successful) | (solution.result == diffrax.RESULTS.event_occurred)
+    return states, reached, jnp.logical_not(fine)
+
+
+@partial(jax.jit, static_argnames=("observables",))
+def _flow_series(system: Any, times: jax.Array, observables: tuple[Observable, ...]) -> Any:
+    states, _, failed = _solve(system, times, None)
+
+    def observe(state: Any) -> dict[str, jax.Array]:
+        out = {o.name: o.function(system, state) for o in observables}
+        return out | {"escaped": system.escaped(state) | failed}
+
+    return jax.tree.map(lambda leaf: leaf[-1], states), lax.map(observe, states)
+
+
+def flow_series(
+    system: Flow, steps: int, observables: tuple[Observable, ...], records: int = 1024
+) -> tuple[np.ndarray, dict[str, np.ndarray], Any, int]:
+    """Solve a flow over ``steps`` units of time; observables at evenly spaced times, the start and the end included.
+
+    Returns the times, the observables (each (times, ...)), the final state, and 0: the loss of a gradient flow falls.
+    """
+    dtype = jax.tree.leaves(jax.eval_shape(system.init))[0].dtype
+    times = np.linspace(0, steps, min(int(steps), records) + 1)
+    usable = tuple(o for o in observables if o.available(system))
+    final, out = _flow_series(system, jnp.asarray(times, dtype), usable)
+    return times, {k: np.asarray(v) for k, v in out.items()}, final, 0
+
+
+@partial(jax.jit, static_argnames=("batched",))
+def _flow_lanes(system: Any, batched: tuple[str, ...], times: jax.Array) -> dict[str, jax.Array]:
+    def one(s: Any) -> dict[str, jax.Array]:
+        states, reached, failed = _solve(s, times, type(system).settled)
+        last = jax.tree.map(lambda leaf: leaf[-1], states)
+        speed, curvature = lax.map(lambda x: (_speed(s, x), s.curvature(x)), states)
+        return {
+            "speed": speed, "curvatures": curvature, "reached": reached, "loss": s.loss(last), "loss_start": s.loss(s.init()),
+            "failed": failed | s.escaped(last),
+        }  # fmt: skip
+
+    return jax.vmap(one, in_axes=(batch_axes(system, batched),), axis_size=None if batched else 1)(system)
+
+
+def flow_march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> dict[str, np.ndarray]:
+    """Solve ``points`` flows until they settle or ``steps`` units of time have passed; the keys of :func:`march.march`."""
+    horizon = march.rounded_steps(steps)
+    dtype = jax.tree.leaves(jax.eval_shape(system.init))[0].dtype if not batched else getattr(system, batched[0]).dtype
+    inside = np.flatnonzero(np.broadcast_to(np.asarray(system.admissible()), (points,)))
+    out = march.blank(points) | {"horizon": np.asarray(horizon)}
+    times = jnp.asarray(np.linspace(0, horizon, march.WINDOWS * SAMPLES_PER_WINDOW + 1), dtype)
+    width = min(points, type(system).lanes)
+    values = [np.asarray(getattr(system, n)) for n in batched]
+    for k in range(0, inside.size, width):
+        rows = inside[np.minimum(np.arange(k, k + width), inside.size - 1)]
+        got = _flow_lanes(march.with_rows(system, batched, values, rows), batched, times)
+        got = {name: np.asarray(v)[: inside.size - k] for name, v in got.items()}
+        where = inside[k : k + width]
+        over = got["reached"] < horizon * (1 - 1e-6)
+        speed = got["speed"][:, 1:].reshape(len(where), march.WINDOWS, SAMPLES_PER_WINDOW)
+        bends = got["curvatures"][:, 1:].reshape(len(where), march.WINDOWS, SAMPLES_PER_WINDOW)
+        found = {
+            "status": np.where(got["failed"], march.ESCAPED, np.where(over, march.SETTLED, march.HORIZON)),
+            "run_steps": got["reached"], "motion": speed.max(2), "curvature_mean": bends.mean(2), "curvature_top": bends.max(2),
+            "motion_max": got["speed"].max(1), "loss_max": got["loss_start"], "rises": 0, "max_ratio": 1.0,
+            "curvature_start": got["curvatures"][:, 0], "curvature": got["curvatures"][:, -1], "loss": got["loss"],
+        }  # fmt: skip
+        for name, value in found.items():
+            out[name][where] = value
+    return out

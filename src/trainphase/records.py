@@ -1,6 +1,7 @@
 """Records: the question a diagram asks at each point, answered for a batch of points.
 
-The record of a point is reduced from a survey over its starts: the phase of the ensemble, and the numbers behind it.
+For the training vocabulary the record of a point is reduced from a survey over its starts: the phase of the ensemble, and
+the numbers behind it. For the edge vocabulary it is that of one run, marched to its end.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import jax
 import numpy as np
 
 from trainphase._arrays import as_leaves, precision
-from trainphase.classifiers import training
+from trainphase import evolve, march
+from trainphase.classifiers import edge, training
 from trainphase.evidence import gather, is_scalar
-from trainphase.phase import TRAINING
+from trainphase.phase import EDGE, NOT_COMPUTED, TRAINING, VOCABULARIES, Vocabulary
 from trainphase.survey import batch_axes, rounded_steps
-from trainphase.system import Map
+from trainphase.system import Flow, Map
 
-Build = Callable[..., Map]
+System = Map | Flow
+Build = Callable[..., System]
 
 # XLA on a CPU runs programs and the matrix products inside them on one pool of threads; two programs at a time can wait
 # for each other for ever. One at a time, each with the whole pool, is safe whatever executor calls us.
@@ -43,14 +46,20 @@ class Recipe:
     starts: int = 4
     dtype: str = "float64"
     samples: int = 64
+    vocabulary: str = TRAINING.name
 
     @property
     def horizon(self) -> int:
         """The steps actually run."""
-        return rounded_steps(self.steps)
+        return march.rounded_steps(self.steps) if self.words is EDGE else rounded_steps(self.steps)
+
+    @property
+    def words(self) -> Vocabulary:
+        """The vocabulary itself."""
+        return VOCABULARIES[self.vocabulary]
 
 
-def batchable(system: Map, name: str) -> bool:
+def batchable(system: System, name: str) -> bool:
     """True when the parameter is a scalar field of the system, so that values can be batched without a rebuild."""
     if name in getattr(system, "aliases", ()):
         return True
@@ -60,7 +69,7 @@ def batchable(system: Map, name: str) -> bool:
     return isinstance(value, float | int | np.ndarray | jax.Array) and np.ndim(value) == 0
 
 
-def with_values(system: Map, values: Mapping[str, np.ndarray], dtype: str) -> tuple[Map, tuple[str, ...]]:
+def with_values(system: System, values: Mapping[str, np.ndarray], dtype: str) -> tuple[Any, tuple[str, ...]]:
     """The system with the named fields set to arrays of one length, and the names of those fields."""
     resolve = getattr(system, "resolve", None)
     if resolve is not None:
@@ -74,7 +83,7 @@ def with_values(system: Map, values: Mapping[str, np.ndarray], dtype: str) -> tu
     return as_leaves(system, dtype), names
 
 
-def answer(recipe: Recipe, system: Map, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def answer(recipe: Recipe, system: System, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Records at a batch of parameter values, arrays of one length P; returns arrays with a leading axis P."""
     with _ONE_AT_A_TIME, precision(recipe.dtype):
         implied = getattr(system, "implied", None)
@@ -83,11 +92,51 @@ def answer(recipe: Recipe, system: Map, values: Mapping[str, np.ndarray]) -> dic
             values = {k: np.full(size, v) for k, v in implied(recipe.fixed, tuple(values)).items()} | dict(values)
         ready, batched = with_values(system, values, recipe.dtype)
         points = len(next(iter(values.values()))) if values else 1
+        if recipe.words is EDGE:
+            run = evolve.flow_march if isinstance(ready, Flow) else march.march
+            return _edge_record(run(ready, batched, points, recipe.steps))
         got = gather(ready, batched, points, recipe.steps, recipe.starts)
         out = _reduce(got)
         if _scalar(ready, batched):
             out |= _attractor(ready, batched, got["full"]["tail"], recipe.samples, out["phase"])
     return out
+
+
+def _edge_record(got: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The records of marched runs, arrays of shape (points,); label 255 where there was no run."""
+    ran = got["status"] >= 0
+    half = march.WINDOWS // 2
+    over = got["run_steps"] <= got["horizon"] / 2
+    evidence = {
+        "escaped": got["status"] == march.ESCAPED, "settled": got["status"] == march.SETTLED, "moved": got["motion_max"],
+        **{name: got[name] for name in ("curvature_start", "curvature", "motion", "curvature_mean", "curvature_top")},
+    }  # fmt: skip
+    codes, margin, rule = edge(evidence)
+    early = {k: v[:, :half] if v.ndim == 2 else v for k, v in evidence.items()}
+    before = edge(early | {k: early[k] & over for k in ("escaped", "settled")})[0]
+    with np.errstate(invalid="ignore"):
+        late = got["curvature_top"][:, -WINDOWS_LATE:].max(1)
+        mean = got["curvature_mean"][:, -WINDOWS_LATE:].mean(1)
+    ended = got["run_steps"] < got["horizon"]
+    return {
+        "phase": np.where(ran, codes, NOT_COMPUTED).astype(np.uint8),
+        "phase_half": np.where(ran, before, NOT_COMPUTED).astype(np.uint8),
+        "margin": np.where(np.isfinite(margin), margin, 0.0),
+        "rule": np.where(ran, rule, 255).astype(np.uint8),
+        "curvature": got["curvature"],
+        "curvature_start": got["curvature_start"],
+        "curvature_mean": np.where(ended, got["curvature"], mean),
+        "curvature_max": np.where(ended, got["curvature"], late),
+        "loss": got["loss"],
+        "max_ratio": got["max_ratio"],
+        "increases": got["rises"],
+        "run_steps": got["run_steps"],
+        "settled": (got["status"] == march.SETTLED).astype(np.uint8),
+    }
+
+
+# The last quarter of the horizon.
+WINDOWS_LATE = march.WINDOWS // 4
 
 
 def _scalar(system: Map, batched: tuple[str, ...]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 State = Any
 
@@ -34,7 +35,11 @@ class Map(eqx.Module):
     - ``interval()``: for a scalar state, the interval (lo, hi) of starts over which the phase of the map is taken;
       None (default) means that the phase is that of the run from ``init``.
     - ``over_starts()`` and ``start(u)``: the same for any state, with a curve of starts u in (0, 1) instead.
-    - ``curvature(state)``, optional: step size times the top kernel eigenvalue; lets slow runs be decided.
+    - ``curvature(state)``, optional: step size times the top kernel eigenvalue; lets slow runs be decided, and is what
+      the edge vocabulary reads.
+    - ``observed_step(state, memory, look)`` and ``memory()``: one step together with what is measured along it, for
+      systems where the step has already computed most of it.
+    - ``admissible()``: False where the parameters describe no run (a start outside the model's domain).
     - ``predict_test(state)`` and ``test_targets()``, optional: give test losses, of single and averaged predictions.
     - ``theory_inputs()``, optional: the numbers that the theory named by ``theory`` needs.
 
@@ -43,6 +48,10 @@ class Map(eqx.Module):
 
     theory: ClassVar[str] = ""
     vocabularies: ClassVar[tuple[str, ...]] = ("training",)
+    # Runs that share arrays are advanced together, this many at a time.
+    lanes: ClassVar[int] = 2048
+    # A run of the edge vocabulary has settled when its steps are this much smaller than its largest, squared.
+    settled: ClassVar[float] = 1e-16
 
     def init(self) -> State:
         """The state before the first step; for a map over a family of starts, one of them unless overridden."""
@@ -64,12 +73,27 @@ class Map(eqx.Module):
 
     def escaped(self, state: State) -> jax.Array:
         """True once the state cannot return (a NaN counts as escaped)."""
-        size = jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(state)])
-        return jnp.logical_not(jnp.max(size) <= 1e6)
+        # Not by the largest entry: XLA may leave a NaN out of a maximum.
+        inside = jnp.stack([jnp.all(jnp.abs(leaf) <= 1e6) for leaf in jax.tree.leaves(state)])
+        return jnp.logical_not(jnp.all(inside))
 
     def tangent(self, state: State, v: State) -> tuple[State, State]:
         """The next state, and the derivative of the step along ``v``."""
         return jax.jvp(self.step, (state,), (v,))
+
+    def memory(self) -> Any:
+        """What ``observed_step`` carries from step to step beside the state; nothing unless overridden."""
+        return ()
+
+    def observed_step(self, state: State, memory: Any, look: bool) -> tuple[State, jax.Array, jax.Array, Any]:
+        """The next state; the loss of ``state``; with ``look`` the curvature of ``state``, else NaN; the memory."""
+        loss = self.loss(state)
+        curvature = self.curvature(state) if look else jnp.full_like(loss, jnp.nan)
+        return self.step(state), loss, curvature, memory
+
+    def admissible(self) -> Any:
+        """True where the parameters describe a run, shape () or that of batched parameters."""
+        return np.asarray(True)
 
     def interval(self) -> tuple[jax.Array, jax.Array] | None:
         """The interval of starts of a scalar map, or None for a single run."""
@@ -86,6 +110,55 @@ class Map(eqx.Module):
             raise NotImplementedError(f"{type(self).__name__} has no interval of starts")
         lo, hi = jnp.asarray(bounds[0]), jnp.asarray(bounds[1])
         return lo + (hi - lo) * u
+
+    def check(self) -> None:
+        """Raise RequestError when a parameter is outside its domain; called once before a run, on concrete values."""
+
+
+class Flow(eqx.Module):
+    """A differential equation ``state' = velocity(t, state)``: gradient flow. Subclass it as one does Map.
+
+    Time is in units in which gradient descent of step size lr advances by lr per step.
+
+    For developers
+    --------------
+    Write ``init`` and ``velocity``; ``residual``, ``loss``, ``curvature``, ``admissible``, ``check`` are as for Map.
+    """
+
+    theory: ClassVar[str] = ""
+    vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
+    lanes: ClassVar[int] = 2048
+    settled: ClassVar[float] = 1e-16
+
+    def init(self) -> State:
+        """The state at time 0."""
+        raise NotImplementedError(f"{type(self).__name__} has no init(); return the state at time 0")
+
+    def velocity(self, t: jax.Array, state: State) -> State:
+        """The rate of change of the state, per unit of time."""
+        raise NotImplementedError(f"{type(self).__name__} has no velocity(t, state); return the rate of change")
+
+    def residual(self, state: State) -> jax.Array:
+        """What training drives to zero; here the state itself, flattened."""
+        return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)])
+
+    def loss(self, state: State) -> jax.Array:
+        """Half the sum of squared residuals."""
+        return 0.5 * jnp.sum(jnp.square(self.residual(state)))
+
+    def escaped(self, state: State) -> jax.Array:
+        """True once the state is non-finite or larger than 1e6 in size."""
+        # Not by the largest entry: XLA may leave a NaN out of a maximum.
+        inside = jnp.stack([jnp.all(jnp.abs(leaf) <= 1e6) for leaf in jax.tree.leaves(state)])
+        return jnp.logical_not(jnp.all(inside))
+
+    def over_starts(self) -> bool:
+        """False: a flow is run from one start."""
+        return False
+
+    def admissible(self) -> Any:
+        """True where the parameters describe a run, shape () or that of batched parameters."""
+        return np.asarray(True)
 
     def check(self) -> None:
         """Raise RequestError when a parameter is outside its domain; called once before a run, on concrete values."""

@@ -14,15 +14,15 @@ from trainphase import overlay
 from trainphase._arrays import as_leaves, checksum, precision
 from trainphase._version import __version__
 from trainphase.axes import Axis
-from trainphase.classifiers import RULES
+from trainphase.classifiers import RULES_OF
 from trainphase.engine.bisect import Bracket, search
 from trainphase.errors import RequestError
-from trainphase.evolve import series
+from trainphase.evolve import flow_series, series
 from trainphase.observable import Observable
-from trainphase.observables import STANDARD
-from trainphase.phase import TRAINING, Reading
+from trainphase.observables import STANDARD, with_projection
+from trainphase.phase import EDGE, NOT_COMPUTED, TRAINING, Reading, Vocabulary
 from trainphase.records import Recipe, answer, batchable
-from trainphase.system import Map
+from trainphase.system import Flow, Map
 from trainphase.trajectory import Trajectory, plain
 
 BATCH = 256
@@ -33,7 +33,7 @@ def _init(system: Map) -> Any:
     return system.init()
 
 
-def provenance(system: Map | None, dtype: str, command: str = "", flags: str = "") -> dict[str, Any]:
+def provenance(system: Map | Flow | None, dtype: str, command: str = "", flags: str = "") -> dict[str, Any]:
     """Versions, device, precision and data checksum: what someone needs to compute the same numbers again."""
     out = {
         "trainphase": __version__, "jax": jax.__version__, "numpy": np.__version__,
@@ -46,60 +46,82 @@ def provenance(system: Map | None, dtype: str, command: str = "", flags: str = "
 
 
 def run(
-    name: str, system: Map, params: Mapping[str, Any], *, steps: int, starts: int, dtype: str,
-    observables: tuple[Observable, ...] = (), command: str = "", flags: str = "",
+    name: str, system: Map | Flow, params: Mapping[str, Any], *, steps: int, starts: int, dtype: str,
+    vocabulary: str = TRAINING.name, observables: tuple[Observable, ...] = (), command: str = "", flags: str = "",
 ) -> Trajectory:  # fmt: skip
     """Run a system once, record its observables, and name its phase; see :func:`trainphase.run`."""
     system.check()
-    record = answer(Recipe(type(system), {}, steps, starts, dtype, samples=0), system, {})
-    recipe = {k: v[0] for k, v in record.items()}
-    chosen = STANDARD + tuple(observables)
+    if not np.all(system.admissible()):
+        raise RequestError(f"{name} has no such start: the curvature is too small for the residual, or negative; raise T")
+    recipe = Recipe(type(system), {}, steps, starts, dtype, samples=0, vocabulary=vocabulary)
+    record = {k: v[0] for k, v in answer(recipe, system, {}).items()}
+    chosen, words = STANDARD + tuple(observables), recipe.words
+    if words is EDGE:
+        # What has settled or escaped is recorded to there: the rest would be more of the same.
+        steps = max(1, min(steps, int(np.ceil(record["run_steps"]))))
     with precision(dtype):
         ready = as_leaves(system, dtype)
-        times, values, final, rises = series(ready, _init(ready), steps, chosen)
+        if isinstance(ready, Flow):
+            times, values, final, rises = flow_series(ready, steps, chosen)
+        else:
+            times, values, final, rises = series(ready, _init(ready), steps, chosen)
     escaped = values.pop("escaped").astype(bool)
-    phase = TRAINING.label(int(recipe["phase"]))
-    evidence = {k: plain(v) for k, v in recipe.items() if np.ndim(v) == 0}
-    reading = Reading(TRAINING, phase, float(recipe["margin"]), _rule(int(recipe["rule"])), evidence)
-    if phase == "divergent" or escaped[-1]:
-        outcome = "escaped"
-    else:
-        outcome = "converged" if phase in ("monotonic", "catapult") else "step-limit"
-    summary = {k: float(v[-1]) for k, v in values.items() if v.ndim == 1}
-    if "residual" in values and values["residual"].ndim > 1:
-        summary["residual"] = float(np.max(np.abs(values["residual"][-1])))
-    for key in ("lyapunov", "lyapunov_se", "period", "multiplier", "lower", "upper"):
-        if key in recipe:
-            summary[key] = float(recipe[key])
-    summary["increases"] = float(rises)
-    if "lower" not in recipe:
-        # Bounds of the attractor over all samples, from the second half of the run.
-        late = values["residual"][len(times) // 2 :]
-        summary["lower"], summary["upper"] = float(np.min(late)), float(np.max(late))
+    values = with_projection(values)
+    phase = words.label(int(record["phase"]))
+    evidence = {k: plain(v) for k, v in record.items() if np.ndim(v) == 0}
+    reading = Reading(words, phase, float(record["margin"]), _rule(words, int(record["rule"])), evidence)
     known = {o.name: o for o in chosen}
     units = {o.name: o.units for o in chosen} | _UNITS
     names = {o.name: o.long_name for o in chosen} | _NAMES
     taken = int(np.argmax(escaped)) if escaped.any() else len(times) - 1
     return Trajectory(
-        name, dict(params), times, values, summary, outcome, reading, int(times[taken]), dtype, final, units, names,
-        {o: known[o].dims for o in known}, plain(overlay.report(system)), provenance(system, dtype, command, flags),
+        name, dict(params), times, values, _summary(values, record, rises), _outcome(words, phase, record, escaped), reading,
+        int(times[taken]), dtype, final, units, names, {o: known[o].dims for o in known}, plain(overlay.report(system)),
+        provenance(system, dtype, command, flags),
     )  # fmt: skip
 
 
+def _outcome(words: Vocabulary, phase: str, record: Mapping[str, Any], escaped: np.ndarray) -> str:
+    """How the run ended, one of OUTCOMES."""
+    if phase == "divergent" or escaped[-1]:
+        return "escaped"
+    settled = bool(record["settled"]) if words is EDGE else phase in ("monotonic", "catapult")
+    return "converged" if settled else "step-limit"
+
+
+def _summary(values: Mapping[str, np.ndarray], record: Mapping[str, Any], rises: int) -> dict[str, float]:
+    """One number per observable for the whole run."""
+    summary = {k: float(v[-1]) for k, v in values.items() if v.ndim == 1}
+    if "residual" in values and values["residual"].ndim > 1:
+        summary["residual"] = float(np.max(np.abs(values["residual"][-1])))
+    for key in ("lyapunov", "lyapunov_se", "period", "multiplier", "lower", "upper", "curvature_start", "curvature_max"):
+        if key in record:
+            summary[key] = float(record[key])
+    summary["increases"] = float(rises)
+    if "lower" not in record:
+        # Bounds of the attractor over all samples, from the second half of the run.
+        late = values["residual"][len(values["residual"]) // 2 :]
+        summary["lower"], summary["upper"] = float(np.min(late)), float(np.max(late))
+    return summary
+
+
 _UNITS = {
-    "averaged_test_loss": "target units squared", "lyapunov": "1/step", "lyapunov_se": "1/step", "period": "steps",
+    "averaged_test_loss": "target units squared", "curvature_start": "1", "curvature_max": "1",
+    "top_residual": "target units", "lyapunov": "1/step", "lyapunov_se": "1/step", "period": "steps",
     "increases": "steps", "multiplier": "1", "lower": "1", "upper": "1",
 }  # fmt: skip
 _NAMES = {
     "averaged_test_loss": "test loss of trajectory-averaged predictions", "lyapunov": "Lyapunov exponent",
     "lyapunov_se": "standard error of the Lyapunov exponent", "period": "period of the attractor",
     "increases": "steps at which the loss rose", "multiplier": "multiplier of the stable cycle",
-    "lower": "lower bound of the attractor", "upper": "upper bound of the attractor",
+    "curvature_start": "curvature at the start", "curvature_max": "largest curvature of the last quarter",
+    "top_residual": "residual along the kernel's top mode", "lower": "lower bound of the attractor", "upper": "upper bound of the attractor",
 }  # fmt: skip
 
 
-def _rule(code: int) -> str:
-    return RULES[code] if code < len(RULES) else "the starts differ, and one of them is undecided"
+def _rule(words: Vocabulary, code: int) -> str:
+    rules = RULES_OF[words.name]
+    return rules[code] if code < len(rules) else "the starts differ, and one of them is undecided"
 
 
 @dataclass(frozen=True)
@@ -159,12 +181,16 @@ def boundary(
         if report is not None:
             report(asked)
         if of == "phase":
-            return record["phase"].astype(int)
+            # A value without a run is as good as undecided.
+            codes = record["phase"].astype(int)
+            return np.where(codes == NOT_COMPUTED, recipe.words.undecided, codes)
         return np.where(np.isfinite(record["period"]), record["period"], -1).astype(int)
 
-    scan = search(ask, axis.lo, axis.hi, points, tol, TRAINING.undecided if of == "phase" else -1)
-    if of == "phase":
+    scan = search(ask, axis.lo, axis.hi, points, tol, recipe.words.undecided if of == "phase" else -1)
+    if of == "phase" and recipe.words is TRAINING:
         crossings, windows = _sort_phases(scan.brackets, recipe, system, axis)
+    elif of == "phase":
+        crossings, windows = [_crossing(b, recipe.words.label) for b in scan.brackets], []
     else:
         # Where the periods on either side are separated by a stretch without one, neither gives way to the other.
         sharp = [b for b in scan.brackets if b.width <= max(100 * tol, 1e-7 * (axis.hi - axis.lo))]
@@ -173,7 +199,7 @@ def boundary(
     return BoundaryResult(name, axis.name, tuple(crossings), tuple(windows), scan.evaluations)
 
 
-def _ask(recipe: Recipe, system: Map, name: str, x: np.ndarray) -> dict[str, np.ndarray]:
+def _ask(recipe: Recipe, system: Map | Flow, name: str, x: np.ndarray) -> dict[str, np.ndarray]:
     """Records at the values x, computed in batches of one size so that nothing is compiled twice."""
     pieces = []
     for k in range(0, x.size, BATCH):
@@ -201,7 +227,7 @@ def _beside_theory(
 
 
 def _sort_phases(
-    brackets: tuple[Bracket, ...], recipe: Recipe, system: Map, axis: Axis
+    brackets: tuple[Bracket, ...], recipe: Recipe, system: Map | Flow, axis: Axis
 ) -> tuple[list[Crossing], list[Window]]:
     """Tell windows from boundaries: a periodic interval with chaos on both sides is a window."""
     chaos, cycle = TRAINING.index("chaotic"), TRAINING.index("periodic")

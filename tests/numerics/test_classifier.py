@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import trainphase as tp
-from trainphase.classifiers import RULES, read_training, training
+from trainphase.classifiers import RULES, read, training
 from trainphase.phase import TRAINING, VOCABULARIES
 from trainphase.records import Recipe, answer
 from trainphase.systems import Cubic, phase_retrieval
@@ -53,7 +53,7 @@ def test_total_every_evidence_has_a_label(evidence: dict[str, float]) -> None:
     assert codes.dtype == np.uint8 and codes.shape == ()
     assert 0 <= int(codes) < len(LABELS)
     assert 0 <= int(rule) < len(RULES)
-    assert read_training(evidence).phase == LABELS[int(codes)]
+    assert read(TRAINING, evidence).phase == LABELS[int(codes)]
     # The last rule is the one that decides nothing, and no other leaves a run undecided.
     assert (int(codes) == TRAINING.undecided) == (int(rule) == len(RULES) - 1)
 
@@ -123,7 +123,7 @@ FALLING = {"loss": 0.1, "loss_half": 0.2, "loss_max": 1.0}
     ],
 )  # fmt: skip
 def test_the_rules_in_words(evidence: dict[str, Any], label: str) -> None:
-    assert read_training(evidence).phase == label
+    assert read(TRAINING, evidence).phase == label
 
 
 codes_ = arrays(np.uint8, st.integers(1, 9), elements=st.integers(0, TRAINING.undecided))

@@ -17,11 +17,12 @@ from trainphase.errors import RequestError
     click.option("--tol", type=options.Positive(), default=1e-10, show_default=True, help="Width of each result."),
     click.option("--points", type=options.Whole(2, 2**20), default=256, show_default=True, help="Points of a scan."),
     options.steps_option(131072),
+    options.vocabulary_option,
     click.option("--of", type=options.OneOf("phase", "period"), metavar="WHAT", default="phase", show_default=True,
                  help="What changes: phase or period."),
 )  # fmt: skip
 def command(
-    system: str | None, params: tuple[str, ...], tol: float, points: int, steps: int, of: str, data_dir: str | None,
+    system: str | None, params: tuple[str, ...], tol: float, points: int, steps: int, vocabulary: str | None, of: str, data_dir: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Find where the phase of SYSTEM changes along one parameter, given as KEY=lo:hi.
@@ -39,7 +40,7 @@ def command(
     from trainphase import api
 
     report = counter("evaluations")
-    result = api.boundary(info.name, tol=tol, points=points, steps=steps, of=of, report=report, **given)
+    result = api.boundary(info.name, tol=tol, points=points, steps=steps, of=of, vocabulary=vocabulary, report=report, **given)
     doc = result.to_json()
     output.emit(doc, lambda: _text(doc), as_json)
 

@@ -15,7 +15,8 @@ from trainphase.errors import RequestError, TrainphaseError
 @options.system_command(
     "diagram",
     "The phases over one or two parameters.",
-    options.steps_option(8192),
+    options.steps_option(None, "8192; edge: 16384"),
+    options.vocabulary_option,
     options.starts_option(4),
     click.option("--seeds", type=options.Whole(1, 2**20), default=1, show_default=True, help="Seeds, from 0 on."),
     click.option("--store", metavar="DIR", help="Keep the tiles here; the same command continues."),
@@ -26,8 +27,8 @@ from trainphase.errors import RequestError, TrainphaseError
 )
 @click.pass_context
 def command(
-    ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int, starts: int, seeds: int,
-    store: str | None, dtype: str, plot: str | None, out: str | None, quiet: bool, data_dir: str | None, as_json: bool,
+    ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, seeds: int,
+    store: str | None, dtype: str, vocabulary: str | None, plot: str | None, out: str | None, quiet: bool, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw the phases of SYSTEM over the parameters that are given a range.
 
@@ -48,7 +49,7 @@ def command(
 
     try:
         result = api.diagram(
-            info.name, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, progress=progress(quiet),
+            info.name, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, vocabulary=vocabulary, progress=progress(quiet),
             command=ctx.obj["command"], flags=flags, **given,
         )  # fmt: skip
     except KeyboardInterrupt:

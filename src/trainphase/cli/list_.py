@@ -10,6 +10,7 @@ import click
 from trainphase import catalog
 from trainphase.cli import options, output
 from trainphase.phase import VOCABULARIES
+from trainphase.reproduce import papers as reproducible
 
 Rows = list[dict[str, Any]]
 
@@ -57,12 +58,22 @@ def datasets() -> Rows:
 
 
 def papers() -> Rows:
-    """Every paper, with the systems it is about."""
-    named = dict.fromkeys(info.paper for info in catalog.systems().values() if info.paper)
-    return [
-        {"paper": paper, "systems": [info.name for info in catalog.systems().values() if info.paper == paper]}
-        for paper in named
-    ]
+    """Every paper: its short name for ``trainphase reproduce``, the systems it is about, what can be reproduced."""
+    known = {paper.citation: paper for paper in reproducible.PAPERS.values()}
+    named = dict.fromkeys([info.paper for info in catalog.systems().values() if info.paper] + list(known))
+    rows: Rows = []
+    for citation in named:
+        paper = known.get(citation)
+        rows.append(
+            {
+                "paper": citation,
+                "name": paper.name if paper else None,
+                "title": paper.title if paper else None,
+                "systems": [info.name for info in catalog.systems().values() if info.paper == citation],
+                "reproduce": reproducible.locators(paper) if paper else [],
+            }
+        )
+    return rows
 
 
 KINDS: dict[str, Callable[[], Rows]] = {
@@ -85,7 +96,11 @@ def command(kind: str | None, as_json: bool) -> None:
 
 def _text(name: str, rows: Rows) -> str:
     """One kind as a table."""
-    keys = {"systems": ("name", "parameters", "summary"), "phases": ("vocabulary", "label", "definition")}
+    keys = {
+        "systems": ("name", "parameters", "summary"),
+        "phases": ("vocabulary", "label", "definition"),
+        "papers": ("paper", "systems", "reproduce"),
+    }
     columns = keys.get(name) or tuple(rows[0])
     return output.table([name.upper(), *columns[1:]], [[_cell(row[key]) for key in columns] for row in rows])
 

@@ -154,11 +154,10 @@ def system_page(info: SystemInfo) -> str:
     return "\n\n".join(blocks)
 
 
-def steps_option(default: int) -> Decorator:
-    """--steps."""
-    return click.option(
-        "--steps", type=Whole(1, 2**31 - 1), default=default, show_default=True, help="Horizon in steps of the map."
-    )
+def steps_option(default: int | None, told: str | bool = True) -> Decorator:
+    """--steps; ``told`` is the default in words where it depends on the system."""
+    text = "Horizon in steps of the map."
+    return click.option("--steps", type=Whole(1, 2**31 - 1), default=default, show_default=told, help=text)
 
 
 def starts_option(default: int) -> Decorator:
@@ -167,6 +166,10 @@ def starts_option(default: int) -> Decorator:
     return click.option("--starts", type=Whole(1, 2**20), default=default, show_default=True, help=text)
 
 
+vocabulary_option = click.option(
+    "--vocabulary", type=OneOf("training", "edge"), metavar="NAME", default=None,
+    help="Phases to tell apart: training or edge; default: the system's first.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 dtype_option = click.option(
     "--dtype", type=OneOf("float64", "float32"), metavar="TYPE", default="float64", show_default=True,

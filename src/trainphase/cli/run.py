@@ -12,16 +12,18 @@ from trainphase.cli import environment, options, output, parse
 @options.system_command(
     "run",
     "One run and its phase.",
-    options.steps_option(4096),
+    options.steps_option(None, "4096; edge: 16384"),
+    options.vocabulary_option,
     options.starts_option(8),
     options.dtype_option,
+    click.option("--two-step", is_flag=True, help="Show every other step: oscillations of period two stand still."),
     click.option("--series", is_flag=True, help="With --json: the whole series of every observable."),
     options.plot_option,
     options.out_option,
 )
 @click.pass_context
 def command(
-    ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int, starts: int, dtype: str, series: bool,
+    ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, dtype: str, vocabulary: str | None, series: bool, two_step: bool,
     plot: str | None, out: str | None, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run SYSTEM once: its phase, how the run ended, and its observables.
@@ -37,8 +39,10 @@ def command(
     from trainphase import api
 
     result = api.run(
-        info.name, steps=steps, starts=starts, dtype=dtype, command=ctx.obj["command"], flags=flags, **given
+        info.name, steps=steps, starts=starts, dtype=dtype, vocabulary=vocabulary, command=ctx.obj["command"], flags=flags, **given
     )
+    if two_step:
+        result = result.two_step()
     output.deliver(
         [
             ("--plot", plot, lambda path: result.plot(path)),

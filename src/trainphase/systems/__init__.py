@@ -1,7 +1,33 @@
 """The model systems."""
 
 from trainphase.systems.cubic import Cubic
+from trainphase.systems.linear_net import LinearNet
 from trainphase.systems.phase_retrieval import PhaseRetrieval, phase_retrieval
+from trainphase.systems.quadratic import Quadratic, QuadraticFlow, QuadraticFunction, TangentHierarchy, quadratic
+from trainphase.systems.quadratic_1d import (
+    Quadratic1D,
+    Quadratic1DFlow,
+    Quadratic1DParameters,
+    Quadratic1DPlane,
+    quadratic_1d,
+)
 from trainphase.systems.quadratic_net import QuadraticNet, quadratic_net
 
-__all__ = ["Cubic", "PhaseRetrieval", "QuadraticNet", "phase_retrieval", "quadratic_net"]
+__all__ = [
+    "Cubic",
+    "LinearNet",
+    "PhaseRetrieval",
+    "Quadratic",
+    "Quadratic1D",
+    "Quadratic1DFlow",
+    "Quadratic1DParameters",
+    "Quadratic1DPlane",
+    "QuadraticFlow",
+    "QuadraticFunction",
+    "QuadraticNet",
+    "TangentHierarchy",
+    "phase_retrieval",
+    "quadratic",
+    "quadratic_1d",
+    "quadratic_net",
+]

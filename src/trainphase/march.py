@@ -1,0 +1,227 @@
+"""March: many runs of a Map, each until it settles, escapes or reaches the horizon, with what the edge vocabulary reads.
+
+A fixed number of lanes is advanced by one compiled program. When lanes have finished, their results are put aside and
+waiting runs take their places, so that the width of the program stays full while runs of very different lengths pass
+through it. What a run returns does not depend on the lane it was in, on the runs beside it or on how often the host
+looked: a lane that has finished keeps its state.
+
+The horizon is divided into eight windows. In each, the largest step ("motion"), and the mean and the largest curvature,
+are kept: enough to tell a run that slowly settles from one that goes on for ever.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from trainphase.survey import FLOOR, RISE, batch_axes
+from trainphase.system import Map
+
+WINDOWS = 8
+STEPS_PER_LOOK = 5  # odd, so that looks alternate between even and odd steps
+LOOKS = 5
+BLOCK = STEPS_PER_LOOK * LOOKS
+RUNNING, SETTLED, ESCAPED, HORIZON = range(4)
+# Blocks between two visits of the host: few while lanes finish often, more when they do not.
+MOST_BLOCKS = 16
+
+Arrays = dict[str, np.ndarray]
+
+
+class Lane(NamedTuple):
+    """One run under way. ``windows``: motion (largest), curvature (sum, largest), shape (3, WINDOWS)."""
+
+    state: Any
+    memory: Any
+    status: jax.Array
+    blocks: jax.Array
+    motion_max: jax.Array
+    loss: jax.Array
+    loss_max: jax.Array
+    rises: jax.Array
+    growth: jax.Array
+    windows: jax.Array
+
+
+def rounded_steps(steps: int) -> int:
+    """The horizon actually run: the next multiple of eight blocks (200 steps)."""
+    unit = BLOCK * WINDOWS
+    return max(1, -(-int(steps) // unit)) * unit
+
+
+def _begin(system: Map) -> Lane:
+    state = system.init()
+    loss = system.loss(state)
+    zero = jnp.zeros((), jnp.int32)
+    quiet = jnp.zeros_like(loss)
+    windows = jnp.zeros((3, WINDOWS), loss.dtype)
+    return Lane(state, system.memory(), zero, zero, quiet, loss, loss, zero, quiet, windows)
+
+
+def _square(new: Any, old: Any) -> jax.Array:
+    """Squared length of a step."""
+    pairs = zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)
+    return jnp.stack([jnp.sum(jnp.square(a - b)) for a, b in pairs]).sum()
+
+
+def _look(system: Map, lane: Lane) -> tuple[Lane, jax.Array, jax.Array]:
+    """STEPS_PER_LOOK steps, the first with a look at the curvature; the largest squared step, and the curvature."""
+    state, memory, previous, most = lane.state, lane.memory, lane.loss, lane.loss_max
+    rises, growth, motion, seen = lane.rises, lane.growth, jnp.zeros_like(lane.loss), lane.loss
+    for k in range(STEPS_PER_LOOK):
+        new, loss, curvature, memory = system.observed_step(state, memory, k == 0)
+        if k == 0:
+            seen = curvature
+        above = loss > FLOOR * most
+        rises = rises + (above & (loss > previous * (1 + RISE))).astype(jnp.int32)
+        growth = jnp.maximum(growth, jnp.where(above & (previous > 0), loss / jnp.where(previous > 0, previous, 1.0), 0.0))
+        motion, most, previous = jnp.maximum(motion, _square(new, state)), jnp.maximum(most, loss), loss
+        state = new
+    return lane._replace(state=state, memory=memory, loss=previous, loss_max=most, rises=rises, growth=growth), motion, seen
+
+
+def _block(system: Map, lane: Lane, horizon: jax.Array) -> Lane:
+    """One block of a lane; a lane that has finished is returned as it is."""
+
+    def body(_: Any, c: Any) -> Any:
+        now, motion, total, top = c
+        now, moved, seen = _look(system, now)
+        return now, jnp.maximum(motion, moved), total + seen, jnp.maximum(top, seen)
+
+    quiet = jnp.zeros_like(lane.loss)
+    now, motion, total, top = lax.fori_loop(0, LOOKS, body, (lane, quiet, quiet, quiet))
+    where = jnp.arange(WINDOWS) == (lane.blocks * WINDOWS) // horizon
+    most, sums, tops = lane.windows
+    windows = jnp.stack([
+        jnp.where(where, jnp.maximum(most, motion), most),
+        jnp.where(where, sums + total, sums),
+        jnp.where(where, jnp.maximum(tops, top), tops),
+    ])  # fmt: skip
+    largest, blocks = jnp.maximum(lane.motion_max, motion), lane.blocks + 1
+    quiet_now = motion <= system.settled * largest
+    status = jnp.where(blocks >= horizon, HORIZON, jnp.where(quiet_now, SETTLED, RUNNING))
+    status = jnp.where(system.escaped(now.state), ESCAPED, status).astype(jnp.int32)
+    now = now._replace(status=status, blocks=blocks, motion_max=largest, windows=windows)
+    return jax.tree.map(lambda new, old: jnp.where(lane.status == RUNNING, new, old), now, lane)
+
+
+@partial(jax.jit, static_argnames=("batched",))
+def _fresh(system: Map, batched: tuple[str, ...], lanes: jax.Array) -> Lane:
+    return jax.vmap(lambda s, _: _begin(s), in_axes=(batch_axes(system, batched), 0))(system, lanes)
+
+
+@partial(jax.jit, static_argnames=("batched",))
+def _advance(system: Map, batched: tuple[str, ...], lanes: Lane, fresh: Lane, enter: jax.Array, blocks: Any, horizon: Any) -> Lane:
+    """Let runs enter where ``enter`` says so, then advance all lanes by ``blocks`` blocks."""
+
+    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(enter.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
+
+    lanes = jax.tree.map(choose, fresh, lanes)
+    one = jax.vmap(_block, in_axes=(batch_axes(system, batched), 0, None))
+    return lax.fori_loop(0, blocks, lambda _, c: one(system, c, horizon), lanes)
+
+
+@partial(jax.jit, static_argnames=("batched",))
+def _ends(system: Map, batched: tuple[str, ...], states: Any) -> tuple[jax.Array, ...]:
+    """Exact curvature at the start and of the given states, and their losses."""
+
+    def one(s: Map, x: Any) -> tuple[jax.Array, ...]:
+        return s.curvature(s.init()), s.curvature(x), s.loss(x)
+
+    return jax.vmap(one, in_axes=(batch_axes(system, batched), 0))(system, states)
+
+
+def with_rows(system: Any, batched: tuple[str, ...], values: list[np.ndarray], index: np.ndarray) -> Any:
+    """The system with the values of the runs ``index`` in its batched fields."""
+    if not batched:
+        return system
+    return eqx.tree_at(lambda s: [getattr(s, n) for n in batched], system, [v[index] for v in values])
+
+
+def march(system: Map, batched: tuple[str, ...], points: int, steps: int) -> Arrays:
+    """Run ``points`` runs to their ends.
+
+    Parameters
+    ----------
+    system : the named ``batched`` fields hold arrays of shape (points,); everything else is shared.
+    steps : horizon, rounded up to a multiple of 200.
+
+    Returns arrays with a leading axis of ``points``: ``status`` (SETTLED, ESCAPED or HORIZON), ``run_steps``,
+    ``motion`` (largest squared step per window; 0 where a run had ended), ``curvature_sum`` and ``curvature_top`` (mean
+    and largest per window, the mean NaN where a run had ended), ``motion_max``, ``loss_max``, ``rises``, ``max_ratio``, and,
+    exactly, ``curvature_start``, ``curvature`` and ``loss`` of the last state.
+
+    Cost: the steps of every run, rounded up to 25; memory grows with ``system.lanes``, not with ``points``, except for
+    the last state of each run.
+    """
+    width = min(points, type(system).lanes)
+    values = [np.asarray(getattr(system, n)) for n in batched]
+    horizon = rounded_steps(steps) // BLOCK
+    inside = np.broadcast_to(np.asarray(system.admissible()), (points,))
+    waiting = list(np.flatnonzero(inside)[::-1])
+    who = np.full(width, -1)
+    kept: list[np.ndarray] = []
+    blocks = 1
+    lanes: Any = None
+    while waiting or (who >= 0).any():
+        enter = np.zeros(width, bool)
+        for k in np.flatnonzero(who < 0)[: len(waiting)]:
+            who[k], enter[k] = waiting.pop(), True
+        mine = with_rows(system, batched, values, np.maximum(who, 0))
+        if lanes is None or enter.any():
+            fresh = _fresh(mine, batched, jnp.zeros(width))
+        lanes = _advance(mine, batched, fresh if lanes is None else lanes, fresh, jnp.asarray(enter), blocks, horizon)
+        status = np.asarray(lanes.status)
+        ended = np.flatnonzero((who >= 0) & (status != RUNNING))
+        if ended.size:
+            leaves, shape = jax.tree.flatten(lanes._replace(memory=()))
+            kept = kept or [np.zeros((points, *leaf.shape[1:]), leaf.dtype) for leaf in leaves]
+            for column, leaf in zip(kept, leaves, strict=True):
+                column[who[ended]] = np.asarray(leaf)[ended]
+            who[ended] = -1
+        share = ended.size / width
+        blocks = min(2 * blocks, MOST_BLOCKS) if share < 0.03 else max(1, blocks // 2) if share > 0.2 else blocks
+    if not kept:
+        return blank(points) | {"horizon": np.asarray(BLOCK * horizon)}
+    index = np.flatnonzero(inside)
+    return _collect(system, batched, values, jax.tree.unflatten(shape, [column[index] for column in kept]), index, width, horizon)
+
+
+def _collect(
+    system: Map, batched: tuple[str, ...], values: list[np.ndarray], lanes: Lane, index: np.ndarray, width: int, horizon: int
+) -> Arrays:
+    """The lanes of the runs ``index`` as arrays over all points, with exact curvatures at both ends."""
+    ends = []
+    for k in range(0, index.size, width):
+        rows = np.minimum(np.arange(k, k + width), index.size - 1)
+        part = jax.tree.map(lambda leaf, rows=rows: leaf[rows], lanes.state)
+        ends.append([np.asarray(v) for v in _ends(with_rows(system, batched, values, index[rows]), batched, part)])
+    start, end, loss = (np.concatenate(column)[: index.size] for column in zip(*ends, strict=True))
+    motion, sums, tops = (lanes.windows[:, k] for k in range(3))
+    done = np.asarray(lanes.blocks)[:, None] - np.arange(WINDOWS) * (horizon // WINDOWS)
+    looks = LOOKS * np.clip(done, 0, horizon // WINDOWS)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(looks > 0, sums / looks, np.nan)
+    out = blank(len(values[0]) if values else 1)
+    found = {
+        "status": lanes.status, "run_steps": BLOCK * np.asarray(lanes.blocks), "motion": motion, "curvature_mean": mean,
+        "curvature_top": tops, "motion_max": lanes.motion_max, "loss_max": lanes.loss_max, "rises": lanes.rises,
+        "max_ratio": lanes.growth, "curvature_start": start, "curvature": end, "loss": loss,
+    }  # fmt: skip
+    for name, value in found.items():
+        out[name][index] = value
+    return out | {"horizon": np.asarray(BLOCK * horizon)}
+
+
+def blank(points: int) -> Arrays:
+    """The arrays of runs that do not exist: status -1, NaN elsewhere."""
+    wide = {name: np.full((points, WINDOWS), np.nan) for name in ("motion", "curvature_mean", "curvature_top")}
+    names = ("motion_max", "loss_max", "rises", "max_ratio", "curvature_start", "curvature", "loss", "run_steps")
+    return {"status": np.full(points, -1)} | wide | {name: np.full(points, np.nan) for name in names}

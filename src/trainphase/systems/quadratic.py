@@ -1,0 +1,313 @@
+"""The (D, P) quadratic regression model: f_a = y_a + G_a.theta + (1/2) theta.Q_a.theta, loss (1/2) sum_a z_a^2.
+
+Gradient descent is closed in the residual z and the Jacobian J (Agarwala, Pedregosa, Pennington 2022, (25), (26)):
+z -> z - lr J J^T z + (lr^2 / 2) Q(J^T z, J^T z) and J -> J - lr Q(J^T z, .). With symmetric Q the same run is that of the
+displacement phi = theta - theta_0: J = J_0 + Q(phi, .), z = z_0 + J_0 phi + (1/2) Q(phi, phi).
+
+Runs that share Q are one matrix product a step: phi (B x P) times Q (P x D P). Q, and the standard draws of z_0 and J_0,
+are shared by all widths of one seed; so cells of a grid over the widths are correlated, and error bars come from seeds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from trainphase.errors import RequestError
+from trainphase.system import Flow, Map
+from trainphase.systems._options import truth
+
+SYMMETRIES = ("sym1", "symh", "iid")
+LEADING = 4
+Number = float | jax.Array
+Data = np.ndarray | jax.Array
+
+
+class Pair(NamedTuple):
+    """z: residual, shape (D,). J: Jacobian, shape (D, P)."""
+
+    z: jax.Array
+    J: jax.Array
+
+
+class _Model(eqx.Module):
+    """Draws and parameters shared by all forms of the model.
+
+    Parameters
+    ----------
+    Q : second derivative as a matrix, shape (P, D P): Q[i, a P + j] = Q_a,ij.
+    z_draw, J_draw : standard draws of shape (D,) and (D, P); the start is z_0 = s_z z_draw, J_0 = s_J J_draw.
+    sigma_z, sigma_J : rescaled widths (29); s_z = sigma_z / (lr D), s_J = sigma_J / (sqrt(lr) (D P)^(1/4)).
+    lr : step size.
+    """
+
+    sigma_z: Number
+    sigma_J: Number
+    lr: Number
+    Q: Data
+    z_draw: Data
+    J_draw: Data
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(D, P)."""
+        D, P = self.J_draw.shape
+        return D, P
+
+    def z0(self) -> jax.Array:
+        """Residual of the start, shape (D,)."""
+        return jnp.asarray(self.sigma_z / (self.lr * self.shape[0])) * self.z_draw
+
+    def J0(self) -> jax.Array:
+        """Jacobian of the start, shape (D, P)."""
+        D, P = self.shape
+        return jnp.asarray(self.sigma_J / (jnp.sqrt(self.lr) * (D * P) ** 0.25)) * self.J_draw
+
+    def along(self, v: jax.Array) -> jax.Array:
+        """Q(v, .), shape (D, P), for v of shape (P,)."""
+        return jnp.reshape(v @ self.Q, self.shape)
+
+    def pair(self, state: Any) -> Pair:
+        """Residual and Jacobian of a state."""
+        raise NotImplementedError
+
+    def residual(self, state: Any) -> jax.Array:
+        """z, target units, shape (D,)."""
+        return self.pair(state).z
+
+    def loss(self, state: Any) -> jax.Array:
+        """(1/2) sum_a z_a^2."""
+        return 0.5 * jnp.sum(jnp.square(self.pair(state).z))
+
+    def curvature(self, state: Any) -> jax.Array:
+        """lr times the largest eigenvalue of J J^T, dimensionless."""
+        return self.leading(state)[-1]
+
+    def leading(self, state: Any) -> jax.Array:
+        """lr times the eigenvalues of J J^T (the zero ones beyond min(D, P) left out), ascending, shape (min(D, P),)."""
+        J = self.pair(state).J
+        gram = J @ J.T if J.shape[0] <= J.shape[1] else J.T @ J
+        return self.lr * jnp.linalg.eigvalsh(gram)
+
+    def sharpness(self, state: Any) -> jax.Array:
+        """lr times the largest eigenvalue of the Hessian J^T J + sum_a z_a Q_a, dimensionless."""
+        return self.lr * jnp.linalg.eigvalsh(self.hessian(state))[-1]
+
+    def hessian(self, state: Any) -> jax.Array:
+        """J^T J + sum_a z_a Q_a, shape (P, P)."""
+        z, J = self.pair(state)
+        D, P = self.shape
+        return J.T @ J + jnp.einsum("iaj,a->ij", jnp.reshape(self.Q, (P, D, P)), z)
+
+    def top_mode(self, state: Any) -> jax.Array:
+        """Unit eigenvector of J J^T of the largest eigenvalue, shape (D,); its largest component is positive."""
+        J = self.pair(state).J
+        v = jnp.linalg.eigh(J @ J.T)[1][:, -1]
+        return v * jnp.sign(v[jnp.argmax(jnp.abs(v))])
+
+    def nonlinearity(self, state: Any) -> jax.Array:
+        """|(lr^2 / 2) Q(J^T z, J^T z)| / |lr J J^T z|: the terms of second and first order of a step, dimensionless."""
+        z, J = self.pair(state)
+        u = J.T @ z
+        linear = self.lr * jnp.linalg.norm(J @ u)
+        return 0.5 * self.lr**2 * jnp.linalg.norm(self.along(u) @ u) / jnp.where(linear > 0, linear, 1.0)
+
+    def projected_Q(self, state: Any) -> jax.Array:
+        """Eigenvalues of v1.Q(., .), the second derivative projected on the top mode, ascending, shape (P,)."""
+        D, P = self.shape
+        v = self.top_mode(state)
+        return jnp.linalg.eigvalsh(jnp.einsum("iaj,a->ij", jnp.reshape(self.Q, (P, D, P)), v))
+
+    def validate(self) -> None:
+        """Raise RequestError for parameters outside their domain."""
+        for name in ("sigma_z", "sigma_J", "lr"):
+            value = np.asarray(getattr(self, name))
+            if not np.all(np.isfinite(value)):
+                raise RequestError(f"{name} is not a finite number; give for example {name}=0.3")
+            if np.any(value < 0) or (name == "lr" and np.any(value == 0)):
+                raise RequestError(f"{name} = {value.min():g} is out of range; give a number above 0")
+
+
+class Quadratic(_Model, Map):
+    """Gradient descent in parameter space; the state is the displacement phi = theta - theta_0, shape (P,)."""
+
+    theory: ClassVar[str] = "quadratic"
+    vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
+    lanes: ClassVar[int] = 128
+    # Slow modes of the kernel go on shrinking long after the curvature stands still; float32 resolves 1e-5 of a step.
+    settled: ClassVar[float] = 1e-10
+
+    def init(self) -> jax.Array:
+        """No displacement."""
+        return jnp.zeros_like(jnp.asarray(self.J_draw[0]))
+
+    def pair(self, state: jax.Array) -> Pair:
+        """z_0 + J_0 phi + (1/2) Q(phi, phi) and J_0 + Q(phi, .)."""
+        M, J0 = self.along(state), self.J0()
+        return Pair(self.z0() + (J0 + 0.5 * M) @ state, J0 + M)
+
+    def step(self, state: jax.Array) -> jax.Array:
+        """phi -> phi - lr J^T z."""
+        z, J = self.pair(state)
+        return state - self.lr * (z @ J)
+
+    def memory(self) -> jax.Array:
+        """An estimate of the top mode, unit, shape (D,): the residual's direction is as good as any."""
+        return jnp.asarray(self.z_draw) / jnp.linalg.norm(self.z_draw)
+
+    def observed_step(self, state: jax.Array, memory: Any, look: bool) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
+        """A step, its loss, and with ``look`` the Rayleigh quotient of one more power iteration, a lower bound."""
+        z, J = self.pair(state)
+        curvature = jnp.full_like(z[0], jnp.nan)
+        if look:
+            image = J @ (memory @ J)
+            curvature = self.lr * jnp.dot(memory, image)
+            size = jnp.linalg.norm(image)
+            memory = image / jnp.where(size > 0, size, 1.0)
+        return state - self.lr * (z @ J), 0.5 * jnp.sum(jnp.square(z)), curvature, memory
+
+    def check(self) -> None:
+        """Widths not negative, lr above 0, all finite."""
+        self.validate()
+
+
+class QuadraticFunction(_Model, Map):
+    """Gradient descent in function space; the state is :class:`Pair`. Any Q, symmetric or not. Source: (25), (26)."""
+
+    theory: ClassVar[str] = "quadratic"
+    vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
+    lanes: ClassVar[int] = 128
+    settled: ClassVar[float] = 1e-10
+
+    def init(self) -> Pair:
+        """z_0 and J_0."""
+        return Pair(self.z0(), self.J0())
+
+    def pair(self, state: Pair) -> Pair:
+        """The state itself."""
+        return state
+
+    def step(self, state: Pair) -> Pair:
+        """(25) and (26)."""
+        z, J = state
+        u = self.lr * (z @ J)
+        change = self.along(u)
+        return Pair(z - J @ u + 0.5 * (change @ u), J - change)
+
+    memory = Quadratic.memory
+
+    def observed_step(self, state: Pair, memory: Any, look: bool) -> tuple[Pair, jax.Array, jax.Array, Any]:
+        """A step, its loss, and with ``look`` the Rayleigh quotient of one more power iteration, a lower bound."""
+        curvature = jnp.full_like(state.z[0], jnp.nan)
+        if look:
+            image = state.J @ (memory @ state.J)
+            curvature = self.lr * jnp.dot(memory, image)
+            size = jnp.linalg.norm(image)
+            memory = image / jnp.where(size > 0, size, 1.0)
+        return self.step(state), 0.5 * jnp.sum(jnp.square(state.z)), curvature, memory
+
+    def check(self) -> None:
+        """Widths not negative, lr above 0, all finite."""
+        self.validate()
+
+
+class QuadraticFlow(_Model, Flow):
+    """Gradient flow in function space: z' = -lr J J^T z, J' = -lr Q(J^T z, .), time in steps. Source: (22)."""
+
+    theory: ClassVar[str] = "quadratic"
+    lanes: ClassVar[int] = 128
+    settled: ClassVar[float] = 1e-10
+
+    init = QuadraticFunction.init
+    pair = QuadraticFunction.pair
+    check = QuadraticFunction.check
+
+    def velocity(self, t: jax.Array, state: Pair) -> Pair:
+        """Rates per step of gradient descent."""
+        u = self.lr * (state.z @ state.J)
+        return Pair(-state.J @ u, -self.along(u))
+
+
+class TangentHierarchy(Flow):
+    """The neural tangent hierarchy cut at the third order: z' = -lr K z, K' = -lr K3(., ., z), K3 constant. Source: (46), (47).
+
+    The quadratic model has the same K, and K3, at the start, but its K3 changes with the Jacobian; here it is kept. The
+    state is the pair (z, K), of shapes (D,) and (D, D).
+    """
+
+    model: QuadraticFlow
+    theory: ClassVar[str] = "quadratic"
+
+    def init(self) -> tuple[jax.Array, jax.Array]:
+        """z_0 and the kernel J_0 J_0^T."""
+        z, J = self.model.init()
+        return z, J @ J.T
+
+    def third(self) -> jax.Array:
+        """K3_abc = Q_a,ij J_bi J_cj + Q_b,ij J_ai J_cj at the start, shape (D, D, D)."""
+        D, P = self.model.shape
+        J = self.model.J0()
+        half = jnp.einsum("iaj,bi,cj->abc", jnp.reshape(self.model.Q, (P, D, P)), J, J, precision=lax.Precision.HIGHEST)
+        return half + jnp.swapaxes(half, 0, 1)
+
+    def velocity(self, t: jax.Array, state: Any) -> Any:
+        """Rates per step of gradient descent."""
+        z, K = state
+        return -self.model.lr * (K @ z), -self.model.lr * (self.third() @ z)
+
+    def residual(self, state: Any) -> jax.Array:
+        """z, target units, shape (D,)."""
+        return state[0]
+
+    def curvature(self, state: Any) -> jax.Array:
+        """lr times the largest eigenvalue of the kernel, dimensionless."""
+        return self.model.lr * jnp.linalg.eigvalsh(state[1])[-1]
+
+    def check(self) -> None:
+        """As for the model."""
+        self.model.check()
+
+
+def draws(D: int, P: int, seed: int, symmetry: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Q of shape (P, D P), and standard z and J, of shapes (D,) and (D, P), float64.
+
+    ``sym1``: every Q_a is symmetric with off-diagonal variance 1 (diagonal 2); ``symh``: (A + A^T) / 2 of standard
+    normal A (1/2 and 1); ``iid``: A itself. All are invariant under rotations.
+    """
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    z, J = rng.standard_normal(D), rng.standard_normal((D, P))
+    A = rng.standard_normal((D, P, P))
+    if symmetry == "sym1":
+        A = (A + np.swapaxes(A, 1, 2)) / np.sqrt(2.0)
+    elif symmetry == "symh":
+        A = (A + np.swapaxes(A, 1, 2)) / 2.0
+    return np.ascontiguousarray(np.moveaxis(A, 0, 1)).reshape(P, D * P), z, J
+
+
+def quadratic(
+    D: int = 20, P: int = 40, sigma_z: float = 0.3, sigma_J: float = 0.35, lr: float = 1.0, symmetry: str = "sym1",
+    space: str = "parameters", flow: str = "false", truncated: str = "false", seed: int = 0,
+) -> Map | Flow:  # fmt: skip
+    """Build the model from its parameters; see ``trainphase run quadratic --help`` for their meaning."""
+    for name, value in (("D", D), ("P", P)):
+        if int(value) < 1 or int(value) != value:
+            raise RequestError(f"{name} = {value} is no dimension; give a whole number of at least 1")
+    if symmetry not in SYMMETRIES:
+        raise RequestError(f"symmetry = {symmetry!r} is unknown; give one of {', '.join(SYMMETRIES)}")
+    if space not in ("parameters", "function"):
+        raise RequestError(f"space = {space!r} is unknown; give parameters or function")
+    Q, z, J = draws(int(D), int(P), int(seed), symmetry)
+    fields = {"sigma_z": sigma_z, "sigma_J": sigma_J, "lr": lr, "Q": Q, "z_draw": z, "J_draw": J}
+    cut = truth("truncated", truncated)
+    if truth("flow", flow):
+        model = QuadraticFlow(**fields)
+        return TangentHierarchy(model) if cut else model
+    if cut:
+        raise RequestError("truncated = true is a gradient flow; give flow=true as well")
+    # Without symmetry there is no loss whose gradient this is; the recursion in z and J is still defined.
+    return QuadraticFunction(**fields) if space == "function" or symmetry == "iid" else Quadratic(**fields)
