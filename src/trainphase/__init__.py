@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from trainphase import systems
     from trainphase.diagrams import Diagram
     from trainphase.observable import Observable
+    from trainphase.problem import Problem
     from trainphase.system import Flow, Map
+    from trainphase.systems.taylor import taylor
     from trainphase.trajectory import Trajectory
 
 # What needs JAX or xarray is imported when it is first asked for.
@@ -30,6 +32,8 @@ _LAZY = {
     "Observable": "trainphase.observable",
     "Trajectory": "trainphase.trajectory",
     "Diagram": "trainphase.diagrams",
+    "Problem": "trainphase.problem",
+    "taylor": "trainphase.systems.taylor",
     "systems": "trainphase.systems",
 }
 
@@ -51,6 +55,7 @@ __all__ = [
     "Map",
     "Observable",
     "Phase",
+    "Problem",
     "Reading",
     "RequestError",
     "StoreError",
@@ -65,5 +70,6 @@ __all__ = [
     "run",
     "save",
     "systems",
+    "taylor",
     "values",
 ]

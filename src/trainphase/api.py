@@ -94,11 +94,11 @@ def _words(system: Any, name: str, vocabulary: str | None) -> str:
     return vocabulary
 
 
-def _steps(system: Any, steps: int | None, usual: int) -> int:
+def _steps(words: str, steps: int | None, usual: int) -> int:
     """The horizon asked for, or what is usual; of the edge vocabulary more, since runs end when they settle."""
     if steps is not None:
         return steps
-    return usual if system.vocabularies[0] == "training" else max(usual, EDGE_STEPS)
+    return usual if words == "training" else max(usual, EDGE_STEPS)
 
 
 def _check(steps: int | None, starts: int, dtype: str) -> None:
@@ -119,7 +119,7 @@ def run(
     Parameters
     ----------
     system : a name of ``trainphase list systems``, an instance, or a class or factory that takes ``params``.
-    steps : horizon in steps (the survey that decides the phase rounds it up to a multiple of 512, or of 200 for the edge
+    steps : horizon in steps (the survey that decides the phase rounds it up to a multiple of 512, or of 400 for the edge
         vocabulary); default 4096, for the edge vocabulary 16384. For a flow, units of time.
     starts : starts of the ensemble, for a map whose phase is over all starts.
     vocabulary : training or edge; default: the first that the system offers.
@@ -137,9 +137,9 @@ def run(
     name, factory = _factory(system)
     built = _build(factory, name, params)
     shown = _shown(system, params)
+    words = _words(built, name, vocabulary)
     return verbs.run(
-        name, built, shown, steps=_steps(built, steps, 4096), starts=starts, dtype=dtype,
-        vocabulary=_words(built, name, vocabulary), observables=tuple(observables), command=command, flags=flags,
+        name, built, shown, steps=_steps(words, steps, 4096), starts=starts, dtype=dtype, vocabulary=words, observables=tuple(observables), command=command, flags=flags,
     )  # fmt: skip
 
 
@@ -185,10 +185,10 @@ def diagram(
     for axis in axes:
         points *= len(axis.values)
     sample = _build(factory, name, {**fixed, **{a.name: module._native(a.values[-1]) for a in axes}})
+    words = _words(sample, name, vocabulary)
     recipe = Recipe(
-        factory, fixed, _steps(sample, steps, 8192), starts, dtype, module.samples_for(points, starts),
-        _words(sample, name, vocabulary),
-    )  # fmt: skip
+        factory, fixed, _steps(words, steps, 8192), starts, dtype, module.samples_for(points, starts), words
+    )
     shown = {k: v for k, v in _shown(system, fixed).items() if k not in {a.name for a in axes}}
     if not isinstance(system, str) and not callable(system):
         shown = _fields(system) | shown
@@ -234,6 +234,8 @@ def boundary(
     axis = linspace(lo, hi, value.n if isinstance(value, Axis) else points).named(key)
     fixed = {k: v for k, v in params.items() if k not in ranges}
     words = _words(_build(factory, name, {**fixed, key: float(hi)}), name, vocabulary)
+    if of == "period" and words != "training":
+        raise RequestError(f"of = 'period' is told by the training vocabulary; {name} is read in that of the {words}; leave of out")
     recipe = Recipe(factory, fixed, steps, starts, dtype, samples=0, vocabulary=words)
     return verbs.boundary(name, recipe, axis, tol=tol, points=axis.n, of=of, report=report)
 
@@ -247,7 +249,7 @@ def save(dataset: Any, path: str | Path) -> None:
     partial = target.with_name(target.name + ".partial")
     try:
         if target.suffix == ".nc":
-            dataset.to_netcdf(partial, engine="scipy", format="NETCDF3_64BIT")
+            _signed(dataset).to_netcdf(partial, engine="scipy", format="NETCDF3_64BIT")
             os.replace(partial, target)
         elif target.suffix == ".zarr":
             dataset.to_zarr(partial, mode="w", consolidated=False)
@@ -258,6 +260,18 @@ def save(dataset: Any, path: str | Path) -> None:
             raise RequestError(f"{target.name} has no known ending; give a name that ends in .nc or .zarr")
     except OSError as why:
         raise RequestError(f"{target} cannot be written ({why.strerror or why}); give another place") from why
+
+
+def _signed(dataset: Any) -> Any:
+    """The dataset with bytes as 16-bit integers: NetCDF 3 has signed bytes only, and 255 means not computed."""
+    import numpy as np
+
+    wide = {}
+    for name, array in dataset.data_vars.items():
+        if array.dtype == np.uint8:
+            attrs = {k: np.asarray(v, "int16") if k == "flag_values" else v for k, v in array.attrs.items()}
+            wide[name] = array.astype("int16").assign_attrs(attrs)
+    return dataset.assign(wide)
 
 
 def _named(system: Any, key: str, axis: Axis) -> Axis:
@@ -277,8 +291,22 @@ def _shown(system: Any, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fields(system: Any) -> dict[str, Any]:
-    """The scalar fields of an instance: its parameters."""
+    """The parameters of an instance: its scalar fields, and a checksum of everything else that decides its numbers."""
+    import jax
     import numpy as np
 
+    from trainphase._arrays import checksum
+
     named = {f: getattr(system, f) for f in type(system).__dataclass_fields__}
-    return {k: float(v) for k, v in named.items() if v is not None and np.ndim(v) == 0 and not isinstance(v, bool | str)}
+    shown: dict[str, Any] = {k: v for k, v in named.items() if isinstance(v, bool | str)}
+    large = []
+    for key, value in named.items():
+        if hasattr(value, "checksum"):
+            shown[key] = value.checksum()
+        elif value is not None and key not in shown:
+            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(value) if hasattr(leaf, "__array__") or np.isscalar(leaf)]
+            if len(leaves) == 1 and leaves[0].ndim == 0 and leaves[0].dtype.kind in "fiu":
+                shown[key] = float(leaves[0])
+            else:
+                large += leaves
+    return shown | ({"arrays": checksum(*large)} if large else {})

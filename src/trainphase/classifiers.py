@@ -116,8 +116,11 @@ STEADY = 1e-6
 # Steps that shrink like a power of time lose log(7/6) in the last window and log(3/2), 2.6 times that, in the third; steps
 # that close in on a value above zero lose ever less.
 FADING = 0.3
-# A wandering run's last window is at least this share of its largest: less may be the tail of a burst.
-LASTING = 0.5
+# Over three quarters of the horizon a loss that vanishes like the inverse square root of time loses log(7/2) / 2 at least.
+FALLEN = 0.5
+# A wandering run's windows are within this factor of each other, or its last one is half of its largest after turning
+# twice: less may be the tail of a burst.
+ALIKE, LASTING = 2.0, 0.5
 
 EDGE_RULES = (
     "the state escaped",
@@ -125,7 +128,7 @@ EDGE_RULES = (
     "the steps shrink from window to window; margin of the extrapolated curvature to the nearest threshold",
     "the steps repeat from window to window, at or beyond the edge; margin in decades below a change of 1e-6",
     "the steps go up and down without shrinking, at or beyond the edge; margin is the last window's share less 0.5",
-    "the start does not move",
+    "nothing moves the run from where it is, stable or not",
     "nothing decides within the horizon",
 )
 
@@ -151,7 +154,8 @@ def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     Parameters
     ----------
     evidence : ``escaped``, ``settled`` (the steps have become 1e-8, in single precision 1e-5, of the largest), shape (N,);
-        ``moved``, the largest squared step; ``curvature_start`` and ``curvature`` (step size times top kernel eigenvalue,
+        ``moved``, the largest squared step; ``unstable``, settled where the sharpness is above 2; ``flow``, whether the loss
+        falls by construction; ``curvature_start`` and ``curvature`` (step size times top kernel eigenvalue,
         exactly, at both ends); ``motion`` (largest squared step per window, windows of equal length), ``curvature_mean``
         and ``curvature_top`` per window, shape (N, W).
 
@@ -161,19 +165,22 @@ def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     start, end = _column(evidence, "curvature_start", np.nan), _column(evidence, "curvature", np.nan)
     motion, mean = _column(evidence, "motion", np.nan), _column(evidence, "curvature_mean", np.nan)
     top = _column(evidence, "curvature_top", np.nan)
-    still = ~(_column(evidence, "moved", np.nan) > 0)
+    still = ~(_column(evidence, "moved", np.nan) > 0) | (_column(evidence, "unstable", 0.0) > 0)
     late = motion[:, motion.shape[1] // 4 :]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         change = np.diff(np.log(late), axis=1)
-        falls = np.all(change < 0, axis=1) & (np.abs(change[:, -1]) >= FADING * np.abs(change[:, 0]))
+        down, up = np.all(change < 0, axis=1), np.all(change > 0, axis=1)
+        lasts = np.abs(change[:, -1]) >= FADING * np.abs(change[:, 0])
+        falls = down & lasts & (-np.sum(change, axis=1) >= FALLEN) & (top[:, -1] < STABLE + AT_EDGE)
         drift = 2 * np.abs(mean[:, -1] - mean[:, -2])
         settled_as, settled_by = _where_it_ends(start, end, end)
         falling_as, falling_by = _where_it_ends(start, mean[:, -1] - drift, mean[:, -1] + drift)
         repeats = np.max(np.abs(change), axis=1, where=np.isfinite(change), initial=0.0)
         share = late[:, -1] / np.max(late, axis=1)
         turns = np.sum(np.diff(np.sign(change), axis=1) != 0, axis=1)
-        beyond = top[:, -1] > STABLE - AT_EDGE
-        wanders = (turns >= 2) & (share >= LASTING)
+        beyond = (top[:, -1] > STABLE - AT_EDGE) & ~(_column(evidence, "flow", 0.0) > 0)
+        alike = (np.max(late, axis=1) <= ALIKE * np.min(late, axis=1)) & ~down & ~up
+        wanders = alike | ((turns >= 2) & (share >= LASTING))
         falling_as = np.where(falls & (falling_by > 0), falling_as, EDGE.undecided)
     last = EDGE.undecided
     steady = beyond & np.isfinite(repeats) & (repeats < STEADY)

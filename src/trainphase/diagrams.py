@@ -51,7 +51,7 @@ _EDGE = (
     Field("max_ratio", "float64", np.nan, "1", "largest one-step growth of the loss"),
     Field("increases", "float32", np.nan, "steps", "steps at which the loss rose"),
     Field("run_steps", "float32", np.nan, "steps", "steps until the run settled, escaped or reached the horizon"),
-    Field("settled", "uint8", 255, "1", "1 where the steps have become negligible"),
+    Field("settled", "uint8", NOT_COMPUTED, "1", "1 where the steps have become negligible"),
 )
 _CURVATURE = Field("curvature", "float64", np.nan, "1", "step size times top kernel eigenvalue at the end")
 _SCALAR = (
@@ -98,7 +98,9 @@ class Diagram:
     @property
     def unstable(self) -> float:
         """Share of the points whose label changes when the horizon doubles (from half of it to the whole)."""
-        return float(np.mean(self.dataset["phase"].values != self.dataset["phase_half"].values))
+        phase, half = self.dataset["phase"].values, self.dataset["phase_half"].values
+        ran = phase != NOT_COMPUTED
+        return float(np.mean(phase[ran] != half[ran])) if ran.any() else 0.0
 
     @property
     def boundaries(self) -> list[dict[str, Any]]:

@@ -5,8 +5,12 @@ waiting runs take their places, so that the width of the program stays full whil
 through it. What a run returns does not depend on the lane it was in, on the runs beside it or on how often the host
 looked: a lane that has finished keeps its state.
 
-The horizon is divided into eight windows. In each, the largest step ("motion"), and the mean and the largest curvature,
-are kept: enough to tell a run that slowly settles from one that goes on for ever.
+The horizon is divided into sixteen windows. In each, the largest step ("motion"), and the mean and the largest curvature,
+are kept: enough to tell a run that slowly settles from one that goes on for ever, at half the horizon and at the whole.
+
+A run has settled when its steps have become negligible beside its largest one and do not grow. Where the loss does not
+vanish (more data than parameters) it may rest, for a while, at a stationary point that is not stable; the sharpness there
+tells, and is computed for such runs.
 """
 
 from __future__ import annotations
@@ -23,24 +27,31 @@ from jax import lax
 from trainphase.survey import FLOOR, RISE, batch_axes
 from trainphase.system import Map
 
-WINDOWS = 8
+WINDOWS = 16
 STEPS_PER_LOOK = 5  # odd, so that looks alternate between even and odd steps
 LOOKS = 5
 BLOCK = STEPS_PER_LOOK * LOOKS
 RUNNING, SETTLED, ESCAPED, HORIZON = range(4)
 # Blocks between two visits of the host: few while lanes finish often, more when they do not.
 MOST_BLOCKS = 16
+# In single precision the steps of a run at rest are rounding: 1e-5 of the largest, squared, is as small as they get.
+SINGLE_SETTLED = 1e-10
+# A loss this far below its largest has vanished, and the sharpness is the curvature.
+VANISHED = 1e-8
 
 Arrays = dict[str, np.ndarray]
 
 
 class Lane(NamedTuple):
-    """One run under way. ``windows``: motion (largest), curvature (sum, largest), shape (3, WINDOWS)."""
+    """One run under way. ``motion``: largest squared step of the last block and ``motion_max`` of the run; ``windows``:
+    motion (largest), curvature (sum, largest), shape (3, WINDOWS).
+    """
 
     state: Any
     memory: Any
     status: jax.Array
     blocks: jax.Array
+    motion: jax.Array
     motion_max: jax.Array
     loss: jax.Array
     loss_max: jax.Array
@@ -50,9 +61,15 @@ class Lane(NamedTuple):
 
 
 def rounded_steps(steps: int) -> int:
-    """The horizon actually run: the next multiple of eight blocks (200 steps)."""
+    """The horizon actually run: the next multiple of sixteen blocks (400 steps)."""
     unit = BLOCK * WINDOWS
     return max(1, -(-int(steps) // unit)) * unit
+
+
+def threshold(system: Any, dtype: Any) -> float:
+    """Squared steps, relative to the largest, below which a run has settled."""
+    settled = type(system).settled
+    return settled if dtype == jnp.float64 else max(settled, SINGLE_SETTLED)
 
 
 def _begin(system: Map) -> Lane:
@@ -61,7 +78,9 @@ def _begin(system: Map) -> Lane:
     zero = jnp.zeros((), jnp.int32)
     quiet = jnp.zeros_like(loss)
     windows = jnp.zeros((3, WINDOWS), loss.dtype)
-    return Lane(state, system.memory(), zero, zero, quiet, loss, loss, zero, quiet, windows)
+    # The first loss is compared with no other.
+    none = jnp.full_like(loss, jnp.inf)
+    return Lane(state, system.memory(), zero, zero, none, quiet, none, loss, zero, quiet, windows)
 
 
 def _square(new: Any, old: Any) -> jax.Array:
@@ -104,10 +123,10 @@ def _block(system: Map, lane: Lane, horizon: jax.Array) -> Lane:
         jnp.where(where, jnp.maximum(tops, top), tops),
     ])  # fmt: skip
     largest, blocks = jnp.maximum(lane.motion_max, motion), lane.blocks + 1
-    quiet_now = motion <= system.settled * largest
+    quiet_now = (motion <= threshold(system, motion.dtype) * largest) & (motion <= lane.motion)
     status = jnp.where(blocks >= horizon, HORIZON, jnp.where(quiet_now, SETTLED, RUNNING))
     status = jnp.where(system.escaped(now.state), ESCAPED, status).astype(jnp.int32)
-    now = now._replace(status=status, blocks=blocks, motion_max=largest, windows=windows)
+    now = now._replace(status=status, blocks=blocks, motion=motion, motion_max=largest, windows=windows)
     return jax.tree.map(lambda new, old: jnp.where(lane.status == RUNNING, new, old), now, lane)
 
 
@@ -133,9 +152,14 @@ def _ends(system: Map, batched: tuple[str, ...], states: Any) -> tuple[jax.Array
     """Exact curvature at the start and of the given states, and their losses."""
 
     def one(s: Map, x: Any) -> tuple[jax.Array, ...]:
-        return s.curvature(s.init()), s.curvature(x), s.loss(x)
+        return s.start_curvature(), s.curvature(x), s.loss(x)
 
     return jax.vmap(one, in_axes=(batch_axes(system, batched), 0))(system, states)
+
+
+@partial(jax.jit, static_argnames=("batched",))
+def _sharpness(system: Any, batched: tuple[str, ...], states: Any) -> jax.Array:
+    return jax.vmap(lambda s, x: s.sharpness(x), in_axes=(batch_axes(system, batched), 0))(system, states)
 
 
 def with_rows(system: Any, batched: tuple[str, ...], values: list[np.ndarray], index: np.ndarray) -> Any:
@@ -151,12 +175,12 @@ def march(system: Map, batched: tuple[str, ...], points: int, steps: int) -> Arr
     Parameters
     ----------
     system : the named ``batched`` fields hold arrays of shape (points,); everything else is shared.
-    steps : horizon, rounded up to a multiple of 200.
+    steps : horizon, rounded up to a multiple of 400.
 
     Returns arrays with a leading axis of ``points``: ``status`` (SETTLED, ESCAPED or HORIZON), ``run_steps``,
     ``motion`` (largest squared step per window; 0 where a run had ended), ``curvature_sum`` and ``curvature_top`` (mean
-    and largest per window, the mean NaN where a run had ended), ``motion_max``, ``loss_max``, ``rises``, ``max_ratio``, and,
-    exactly, ``curvature_start``, ``curvature`` and ``loss`` of the last state.
+    and largest per window, the mean NaN where a run had ended), ``motion_max``, ``loss_max``, ``rises``, ``max_ratio``, ``unstable``
+    (settled, where the sharpness is above 2), and, exactly, ``curvature_start``, ``curvature`` and ``loss`` of the last state.
 
     Cost: the steps of every run, rounded up to 25; memory grows with ``system.lanes``, not with ``points``, except for
     the last state of each run.
@@ -209,11 +233,20 @@ def _collect(
     looks = LOOKS * np.clip(done, 0, horizon // WINDOWS)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(looks > 0, sums / looks, np.nan)
+    resting = (np.asarray(lanes.status) == SETTLED) & (loss > VANISHED * np.asarray(lanes.loss_max))
+    unstable = np.zeros(index.size)
+    if hasattr(system, "sharpness") and resting.any():
+        some = np.flatnonzero(resting)
+        for k in range(0, some.size, width):
+            rows = some[np.minimum(np.arange(k, k + width), some.size - 1)]
+            part = jax.tree.map(lambda leaf, rows=rows: leaf[rows], lanes.state)
+            sharp = np.asarray(_sharpness(with_rows(system, batched, values, index[rows]), batched, part))
+            unstable[rows] = sharp > 2
     out = blank(len(values[0]) if values else 1)
     found = {
         "status": lanes.status, "run_steps": BLOCK * np.asarray(lanes.blocks), "motion": motion, "curvature_mean": mean,
         "curvature_top": tops, "motion_max": lanes.motion_max, "loss_max": lanes.loss_max, "rises": lanes.rises,
-        "max_ratio": lanes.growth, "curvature_start": start, "curvature": end, "loss": loss,
+        "max_ratio": lanes.growth, "curvature_start": start, "curvature": end, "loss": loss, "unstable": unstable,
     }  # fmt: skip
     for name, value in found.items():
         out[name][index] = value
@@ -223,5 +256,7 @@ def _collect(
 def blank(points: int) -> Arrays:
     """The arrays of runs that do not exist: status -1, NaN elsewhere."""
     wide = {name: np.full((points, WINDOWS), np.nan) for name in ("motion", "curvature_mean", "curvature_top")}
-    names = ("motion_max", "loss_max", "rises", "max_ratio", "curvature_start", "curvature", "loss", "run_steps")
+    names = (
+        "motion_max", "loss_max", "rises", "max_ratio", "curvature_start", "curvature", "loss", "run_steps", "unstable",
+    )  # fmt: skip
     return {"status": np.full(points, -1)} | wide | {name: np.full(points, np.nan) for name in names}

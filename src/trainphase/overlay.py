@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from trainphase.axes import Axis
-from trainphase.system import Map
-from trainphase.theory import cubic, regression
+from trainphase.system import Flow, Map
+from trainphase.theory import cubic, quadratic, quadratic_1d, regression, symmetric
 
 Line = dict[str, Any]
+# Systems that reduce to the cubic map.
+CUBIC = ("cubic", "phase-retrieval", "quadratic-net")
 
 # Rows count as orthogonal when no cosine between two of them exceeds rounding of the orthogonalisation.
 ORTHOGONAL = 1e-9
@@ -32,7 +34,7 @@ def _sample_a(name: str, inputs: dict[str, Any], lr: float, scale: float) -> np.
     return regression.quadratic_net_a(lr, inputs["norm2"], inputs["n"], inputs["m"], inputs["d"], targets)
 
 
-def report(system: Map) -> dict[str, Any]:
+def report(system: Map | Flow) -> dict[str, Any]:
     """The theory's numbers for one run.
 
     For regression: ``a`` of every sample, ``a_max``, whether the inputs are ``orthogonal`` (only then is the reduction
@@ -54,15 +56,59 @@ def report(system: Map) -> dict[str, Any]:
             "a": a, "a_max": largest, "a_effective": effective, "orthogonal": exact,
             "phase": cubic.phase(decisive) if decisive > 0 else None,
         }  # fmt: skip
+    return _edge_report(system)
+
+
+def _edge_report(system: Any) -> dict[str, Any]:
+    """The theory's numbers for the quadratic regression models."""
+    name = system.theory
+    if name == "linear-net":
+        z, T, E = float(system.z), float(system.T), 2 * float(system.y)
+        if abs(E) >= 4:
+            return {}
+        return {"divergence_T": float(symmetric.divergence_line(z, E)), "bounded": bool(symmetric.bounded(z, T, E))}
+    if name == "quadratic-1d" and system.theta is None and float(system.E) == 0 and float(system.eps) <= 1:
+        eps, z, T = (float(v) for v in (system.eps, system.z, system.T))
+        return {
+            "final_curvature_at_edge": float(quadratic_1d.final_curvature(eps)),
+            "sharpens_under_flow": bool(quadratic_1d.sharpens_under_flow(z, T, eps)),
+        }
+    if name == "quadratic" and hasattr(system, "J_draw"):
+        (D, P), sigma_z, sigma_J = system.shape, float(system.sigma_z), float(system.sigma_J)
+        return {
+            "curvature_start": float(quadratic.initial_curvature(sigma_J, D, P)),
+            "relative_sharpening_rate": float(quadratic.sharpening_ratio_rescaled(sigma_z, D, P, system.symmetry)),
+            "nonlinearity": float(quadratic.r_NL_rescaled(sigma_z, D, P, system.symmetry)),
+        }
     return {}
 
 
-def lines(system: Map, axes: Sequence[Axis]) -> list[Line]:
+def _divergence(system: Any, axes: Sequence[Axis], names: list[str]) -> list[Line]:
+    """The exact divergence line T = 4 + E~ z~ / 2 of the symmetric model, in the plane (z, T) or at one z."""
+    if system.theory == "quadratic-1d" and (system.theta is not None or float(np.max(system.eps)) != 1.0):
+        return []
+    E = 2 * float(system.y) if system.theory == "linear-net" else float(system.E)
+    if "T" not in names or not set(names) <= {"T", "z"} or abs(E) >= 4:
+        return []
+    which = names.index("T")
+    along = axes[1 - which] if len(axes) == 2 else None
+    z = np.linspace(along.lo, along.hi, 129) if along is not None else np.asarray([float(system.z)])
+    T = np.asarray(symmetric.divergence_line(z, E))
+    inside = (T >= axes[which].lo) & (T <= axes[which].hi)
+    if not inside.any():
+        return []
+    pairs = T[:, None] if along is None else np.stack([z, T] if which == 1 else [T, z], 1)
+    return [{"name": "T = 4 + E z / 2", "between": ["bounded", "divergent"], "points": pairs[inside].tolist(), "exact": True}]
+
+
+def lines(system: Map | Flow, axes: Sequence[Axis]) -> list[Line]:
     """Phase boundaries of the theory over the axes of a diagram: ``{"name", "between", "points"}`` in axis order.
 
     For one axis a line is a single point. Lines outside the axes are left out.
     """
     names = [axis.name for axis in axes]
+    if system.theory in ("linear-net", "quadratic-1d") and isinstance(system, Map):
+        return _divergence(system, axes, names)
     if not system.theory or getattr(system, "z0", None) is not None:
         # One start of a map need not meet the boundaries of the map over all starts, but the others hold for it too.
         return _some_start(system, axes, names)
@@ -73,7 +119,7 @@ def lines(system: Map, axes: Sequence[Axis]) -> list[Line]:
     return []
 
 
-def _some_start(system: Map, axes: Sequence[Axis], names: list[str]) -> list[Line]:
+def _some_start(system: Map | Flow, axes: Sequence[Axis], names: list[str]) -> list[Line]:
     """For runs of the cubic map from one start: the boundaries that hold for almost every start."""
     if system.theory != "cubic" or "a" not in names:
         return []
@@ -143,16 +189,17 @@ def orthogonal_step_size(system: Map, a: float, scale: float) -> float:
     return _lr_of(system.theory, inputs, a, scale)
 
 
-def named_values(system: Map, axis: Axis, of: str) -> list[tuple[tuple[str, str], float, str]]:
+def named_values(system: Map | Flow, axis: Axis, of: str) -> list[tuple[tuple[str, ...], float, str]]:
     """What the theory knows along an axis: pairs of labels, the value at which one gives way to the other, its name.
 
-    ``of`` is "phase" or "period"; values outside the axis are left out.
+    ``of`` is "phase" or "period". One label alone: what it gives way to depends on the vocabulary. Values outside the axis are left out.
     """
     if of == "phase":
         return [
-            (tuple(line["between"]), line["points"][0][0], _named(line)) for line in lines(system, [axis])
+            (tuple(p for p in line["between"] if p != "bounded"), line["points"][0][0], _named(line))
+            for line in lines(system, [axis])
         ]  # pyright: ignore[reportReturnType]
-    if axis.name != "a" or not system.theory:
+    if axis.name != "a" or system.theory not in CUBIC:
         return []
     rows = [b for b in cubic.PERIOD_BOUNDARIES if b.between and axis.lo <= b.a <= axis.hi]
     return [(b.between, b.a, _named({"name": b.name})) for b in rows if b.between]

@@ -107,31 +107,32 @@ def _edge_record(got: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     ran = got["status"] >= 0
     half = march.WINDOWS // 2
     over = got["run_steps"] <= got["horizon"] / 2
+    windows = ("motion", "curvature_mean", "curvature_top")
     evidence = {
         "escaped": got["status"] == march.ESCAPED, "settled": got["status"] == march.SETTLED, "moved": got["motion_max"],
-        **{name: got[name] for name in ("curvature_start", "curvature", "motion", "curvature_mean", "curvature_top")},
+        "flow": got.get("flow", np.asarray(False)), **{k: got[k] for k in ("unstable", "curvature_start", "curvature")},
     }  # fmt: skip
-    codes, margin, rule = edge(evidence)
-    early = {k: v[:, :half] if v.ndim == 2 else v for k, v in evidence.items()}
-    before = edge(early | {k: early[k] & over for k in ("escaped", "settled")})[0]
+    # As many windows for the whole of the horizon as for half of it: neighbours are joined.
+    pairs = {k: got[k].reshape(-1, half, 2) for k in windows}
+    joined = {k: v.mean(2) if k == "curvature_mean" else v.max(2) for k, v in pairs.items()}
+    codes, margin, rule = edge(evidence | joined)
+    early = evidence | {k: evidence[k] & over for k in ("escaped", "settled")} | {k: got[k][:, :half] for k in windows}
+    before = edge(early)[0]
     with np.errstate(invalid="ignore"):
         late = got["curvature_top"][:, -WINDOWS_LATE:].max(1)
         mean = got["curvature_mean"][:, -WINDOWS_LATE:].mean(1)
     ended = got["run_steps"] < got["horizon"]
+    settled = (got["status"] == march.SETTLED) & (rule == 1)
     return {
         "phase": np.where(ran, codes, NOT_COMPUTED).astype(np.uint8),
         "phase_half": np.where(ran, before, NOT_COMPUTED).astype(np.uint8),
-        "margin": np.where(np.isfinite(margin), margin, 0.0),
-        "rule": np.where(ran, rule, 255).astype(np.uint8),
-        "curvature": got["curvature"],
-        "curvature_start": got["curvature_start"],
+        "margin": np.where(ran, np.where(np.isfinite(margin), margin, 0.0), np.nan),
+        "rule": np.where(ran, rule, NOT_COMPUTED).astype(np.uint8),
+        "settled": np.where(ran, settled, NOT_COMPUTED).astype(np.uint8),
         "curvature_mean": np.where(ended, got["curvature"], mean),
         "curvature_max": np.where(ended, got["curvature"], late),
-        "loss": got["loss"],
-        "max_ratio": got["max_ratio"],
         "increases": got["rises"],
-        "run_steps": got["run_steps"],
-        "settled": (got["status"] == march.SETTLED).astype(np.uint8),
+        **{k: got[k] for k in ("curvature", "curvature_start", "loss", "max_ratio", "run_steps")},
     }
 
 

@@ -81,6 +81,10 @@ class Map(eqx.Module):
         """The next state, and the derivative of the step along ``v``."""
         return jax.jvp(self.step, (state,), (v,))
 
+    def start_curvature(self) -> jax.Array:
+        """``curvature`` of the state before the first step; to be overridden where runs share it."""
+        return self.curvature(self.init())  # pyright: ignore[reportAttributeAccessIssue]
+
     def memory(self) -> Any:
         """What ``observed_step`` carries from step to step beside the state; nothing unless overridden."""
         return ()
@@ -88,7 +92,9 @@ class Map(eqx.Module):
     def observed_step(self, state: State, memory: Any, look: bool) -> tuple[State, jax.Array, jax.Array, Any]:
         """The next state; the loss of ``state``; with ``look`` the curvature of ``state``, else NaN; the memory."""
         loss = self.loss(state)
-        curvature = self.curvature(state) if look else jnp.full_like(loss, jnp.nan)
+        curvature = jnp.full_like(loss, jnp.nan)
+        if look:
+            curvature = self.curvature(state)  # pyright: ignore[reportAttributeAccessIssue]
         return self.step(state), loss, curvature, memory
 
     def admissible(self) -> Any:

@@ -214,12 +214,12 @@ def _crossing(b: Bracket, label: Callable[[int], str]) -> Crossing:
 
 
 def _beside_theory(
-    crossings: list[Crossing], known: list[tuple[tuple[str, str], float, str]]
+    crossings: list[Crossing], known: list[tuple[tuple[str, ...], float, str]]
 ) -> list[Crossing]:
     """Give each value of the theory to the nearest crossing between the same labels, and to no other."""
     out = list(crossings)
     for between, value, name in known:
-        same = [i for i, c in enumerate(out) if set(c.between) == set(between)]
+        same = [i for i, c in enumerate(out) if set(between) <= set(c.between)]
         if same:
             nearest = min(same, key=lambda i: abs(out[i].at - value))
             out[nearest] = replace(out[nearest], theory=float(value), theory_name=name)

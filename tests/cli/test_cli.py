@@ -19,7 +19,7 @@ from trainphase._version import __version__
 from trainphase.cli.main import main
 from trainphase.engine.sweep import SweepInterrupted
 from trainphase.errors import DataError, TrainphaseError
-from trainphase.phase import TRAINING
+from trainphase.phase import TRAINING, VOCABULARIES
 
 
 def refuse_constant(text: str) -> None:
@@ -75,7 +75,8 @@ def test_help_tells_all_about_a_system(line: str, name: str, capsys: pytest.Capt
         assert param.help in row
     for observable in info.observables:
         assert any(row.startswith(f"{observable} ") for row in text.splitlines())
-    assert ", ".join(TRAINING.labels) in text
+    for words in info.vocabularies:
+        assert ", ".join(VOCABULARIES[words].labels) in text
 
 
 @pytest.mark.parametrize("kind", ["systems", "observables", "phases", "datasets", "papers"])
@@ -91,7 +92,7 @@ def test_a_list_of_all_holds_every_list(capsys: pytest.CaptureFixture[str]) -> N
     found = asked(capsys, "list")
     assert list(found) == ["systems", "observables", "phases", "datasets", "papers"]
     assert {row["name"] for row in found["systems"]} >= set(catalog.systems())
-    assert [row["definition"] for row in found["phases"]] == [p.definition for p in TRAINING.phases]
+    assert [row["definition"] for row in found["phases"]] == [p.definition for v in VOCABULARIES.values() for p in v.phases]
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ SHARPNESS = Observable(
 )
 LEADING = Observable(
     "leading_curvatures", "1", "step size times the kernel's leading eigenvalues, largest first",
-    lambda s, x: s.leading(x)[::-1][:LEADING_MODES], ("mode",), ("leading",),
+    lambda s, x: s.leading_curvatures(x)[::-1][:LEADING_MODES], ("mode",), ("leading_curvatures",),
 )  # fmt: skip
 TOP_MODE = Observable(
     "top_mode", "1", "unit eigenvector of the kernel's top eigenvalue", lambda s, x: s.top_mode(x), ("sample",), ("top_mode",)

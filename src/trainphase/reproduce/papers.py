@@ -48,6 +48,10 @@ PAPERS: Mapping[str, Paper] = {
         "Agarwala, Pedregosa, Pennington 2022",
         "Second-order regression models exhibit progressive sharpening to the edge of stability",
         "trainphase.reproduce.agarwala",
+        (
+            "1", "2", "7", "8", "9", "10", "11",
+            "theorem3.1", "two-step", "normal-form", "symmetric", "gradient-flow", "linear-net",
+        ),
     ),
 }
 

@@ -12,6 +12,7 @@ from trainphase.systems.quadratic_1d import (
     quadratic_1d,
 )
 from trainphase.systems.quadratic_net import QuadraticNet, quadratic_net
+from trainphase.systems.taylor import Taylor, taylor
 
 __all__ = [
     "Cubic",
@@ -26,8 +27,10 @@ __all__ = [
     "QuadraticFunction",
     "QuadraticNet",
     "TangentHierarchy",
+    "Taylor",
     "phase_retrieval",
     "quadratic",
     "quadratic_1d",
     "quadratic_net",
+    "taylor",
 ]

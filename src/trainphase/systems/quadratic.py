@@ -44,6 +44,7 @@ class _Model(eqx.Module):
     z_draw, J_draw : standard draws of shape (D,) and (D, P); the start is z_0 = s_z z_draw, J_0 = s_J J_draw.
     sigma_z, sigma_J : rescaled widths (29); s_z = sigma_z / (lr D), s_J = sigma_J / (sqrt(lr) (D P)^(1/4)).
     lr : step size.
+    symmetry : how Q was drawn; only the theory asks.
     """
 
     sigma_z: Number
@@ -52,6 +53,7 @@ class _Model(eqx.Module):
     Q: Data
     z_draw: Data
     J_draw: Data
+    symmetry: str = eqx.field(static=True, default="sym1")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,10 +65,14 @@ class _Model(eqx.Module):
         """Residual of the start, shape (D,)."""
         return jnp.asarray(self.sigma_z / (self.lr * self.shape[0])) * self.z_draw
 
+    def J_width(self) -> jax.Array:
+        """Standard deviation of the Jacobian's entries at the start, shape ()."""
+        D, P = self.shape
+        return jnp.asarray(self.sigma_J / (jnp.sqrt(self.lr) * (D * P) ** 0.25))
+
     def J0(self) -> jax.Array:
         """Jacobian of the start, shape (D, P)."""
-        D, P = self.shape
-        return jnp.asarray(self.sigma_J / (jnp.sqrt(self.lr) * (D * P) ** 0.25)) * self.J_draw
+        return self.J_width() * self.J_draw
 
     def along(self, v: jax.Array) -> jax.Array:
         """Q(v, .), shape (D, P), for v of shape (P,)."""
@@ -86,9 +92,9 @@ class _Model(eqx.Module):
 
     def curvature(self, state: Any) -> jax.Array:
         """lr times the largest eigenvalue of J J^T, dimensionless."""
-        return self.leading(state)[-1]
+        return self.leading_curvatures(state)[-1]
 
-    def leading(self, state: Any) -> jax.Array:
+    def leading_curvatures(self, state: Any) -> jax.Array:
         """lr times the eigenvalues of J J^T (the zero ones beyond min(D, P) left out), ascending, shape (min(D, P),)."""
         J = self.pair(state).J
         gram = J @ J.T if J.shape[0] <= J.shape[1] else J.T @ J
@@ -123,8 +129,19 @@ class _Model(eqx.Module):
         v = self.top_mode(state)
         return jnp.linalg.eigvalsh(jnp.einsum("iaj,a->ij", jnp.reshape(self.Q, (P, D, P)), v))
 
-    def validate(self) -> None:
-        """Raise RequestError for parameters outside their domain."""
+    def start_curvature(self) -> jax.Array:
+        """As ``curvature`` of no displacement; the decomposition is that of the draws, one for all widths of a seed."""
+        D, P = self.shape
+        draw = jnp.asarray(self.J_draw)
+        gram = draw @ draw.T if D <= P else draw.T @ draw
+        return self.lr * self.J_width() ** 2 * jnp.linalg.eigvalsh(gram)[-1]
+
+    def memory(self) -> jax.Array:
+        """An estimate of the top mode, unit, shape (D,): the residual's direction is as good as any."""
+        return jnp.asarray(self.z_draw) / jnp.linalg.norm(self.z_draw)
+
+    def check(self) -> None:
+        """Raise RequestError for parameters outside their domain: widths not negative, lr above 0, all finite."""
         for name in ("sigma_z", "sigma_J", "lr"):
             value = np.asarray(getattr(self, name))
             if not np.all(np.isfinite(value)):
@@ -151,38 +168,31 @@ class Quadratic(_Model, Map):
         M, J0 = self.along(state), self.J0()
         return Pair(self.z0() + (J0 + 0.5 * M) @ state, J0 + M)
 
+    def _products(self, state: jax.Array) -> tuple[jax.Array, Any, Any]:
+        """z, and the products v -> J v and v -> v J, without forming J: one pass over Q(phi, .) each."""
+        M, width, draw = self.along(state), self.J_width(), jnp.asarray(self.J_draw)
+        z = self.z0() + width * (draw @ state) + 0.5 * (M @ state)
+        return z, lambda v: width * (draw @ v) + M @ v, lambda v: width * (v @ draw) + v @ M
+
     def step(self, state: jax.Array) -> jax.Array:
         """phi -> phi - lr J^T z."""
-        z, J = self.pair(state)
-        return state - self.lr * (z @ J)
-
-    def memory(self) -> jax.Array:
-        """An estimate of the top mode, unit, shape (D,): the residual's direction is as good as any."""
-        return jnp.asarray(self.z_draw) / jnp.linalg.norm(self.z_draw)
+        z, _, pull = self._products(state)
+        return state - self.lr * pull(z)
 
     def observed_step(self, state: jax.Array, memory: Any, look: bool) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
         """A step, its loss, and with ``look`` the Rayleigh quotient of one more power iteration, a lower bound."""
-        z, J = self.pair(state)
+        z, push, pull = self._products(state)
         curvature = jnp.full_like(z[0], jnp.nan)
         if look:
-            image = J @ (memory @ J)
+            image = push(pull(memory))
             curvature = self.lr * jnp.dot(memory, image)
-            size = jnp.linalg.norm(image)
+            size = jnp.sqrt(jnp.sum(jnp.square(image)))
             memory = image / jnp.where(size > 0, size, 1.0)
-        return state - self.lr * (z @ J), 0.5 * jnp.sum(jnp.square(z)), curvature, memory
-
-    def check(self) -> None:
-        """Widths not negative, lr above 0, all finite."""
-        self.validate()
+        return state - self.lr * pull(z), 0.5 * jnp.sum(jnp.square(z)), curvature, memory
 
 
-class QuadraticFunction(_Model, Map):
-    """Gradient descent in function space; the state is :class:`Pair`. Any Q, symmetric or not. Source: (25), (26)."""
-
-    theory: ClassVar[str] = "quadratic"
-    vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
-    lanes: ClassVar[int] = 128
-    settled: ClassVar[float] = 1e-10
+class _InPairs(_Model):
+    """The model in function space; the state is :class:`Pair`."""
 
     def init(self) -> Pair:
         """z_0 and J_0."""
@@ -192,6 +202,15 @@ class QuadraticFunction(_Model, Map):
         """The state itself."""
         return state
 
+
+class QuadraticFunction(_InPairs, Map):
+    """Gradient descent in function space; the state is :class:`Pair`. Any Q, symmetric or not. Source: (25), (26)."""
+
+    theory: ClassVar[str] = "quadratic"
+    vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
+    lanes: ClassVar[int] = 128
+    settled: ClassVar[float] = 1e-10
+
     def step(self, state: Pair) -> Pair:
         """(25) and (26)."""
         z, J = state
@@ -199,7 +218,6 @@ class QuadraticFunction(_Model, Map):
         change = self.along(u)
         return Pair(z - J @ u + 0.5 * (change @ u), J - change)
 
-    memory = Quadratic.memory
 
     def observed_step(self, state: Pair, memory: Any, look: bool) -> tuple[Pair, jax.Array, jax.Array, Any]:
         """A step, its loss, and with ``look`` the Rayleigh quotient of one more power iteration, a lower bound."""
@@ -211,21 +229,13 @@ class QuadraticFunction(_Model, Map):
             memory = image / jnp.where(size > 0, size, 1.0)
         return self.step(state), 0.5 * jnp.sum(jnp.square(state.z)), curvature, memory
 
-    def check(self) -> None:
-        """Widths not negative, lr above 0, all finite."""
-        self.validate()
 
-
-class QuadraticFlow(_Model, Flow):
+class QuadraticFlow(_InPairs, Flow):
     """Gradient flow in function space: z' = -lr J J^T z, J' = -lr Q(J^T z, .), time in steps. Source: (22)."""
 
     theory: ClassVar[str] = "quadratic"
     lanes: ClassVar[int] = 128
     settled: ClassVar[float] = 1e-10
-
-    init = QuadraticFunction.init
-    pair = QuadraticFunction.pair
-    check = QuadraticFunction.check
 
     def velocity(self, t: jax.Array, state: Pair) -> Pair:
         """Rates per step of gradient descent."""
@@ -292,17 +302,19 @@ def draws(D: int, P: int, seed: int, symmetry: str) -> tuple[np.ndarray, np.ndar
 def quadratic(
     D: int = 20, P: int = 40, sigma_z: float = 0.3, sigma_J: float = 0.35, lr: float = 1.0, symmetry: str = "sym1",
     space: str = "parameters", flow: str = "false", truncated: str = "false", seed: int = 0,
-) -> Map | Flow:  # fmt: skip
+) -> Any:  # fmt: skip
     """Build the model from its parameters; see ``trainphase run quadratic --help`` for their meaning."""
     for name, value in (("D", D), ("P", P)):
         if int(value) < 1 or int(value) != value:
             raise RequestError(f"{name} = {value} is no dimension; give a whole number of at least 1")
+    if int(seed) < 0:
+        raise RequestError(f"seed = {seed} is negative; give a whole number from 0 on")
     if symmetry not in SYMMETRIES:
         raise RequestError(f"symmetry = {symmetry!r} is unknown; give one of {', '.join(SYMMETRIES)}")
     if space not in ("parameters", "function"):
         raise RequestError(f"space = {space!r} is unknown; give parameters or function")
     Q, z, J = draws(int(D), int(P), int(seed), symmetry)
-    fields = {"sigma_z": sigma_z, "sigma_J": sigma_J, "lr": lr, "Q": Q, "z_draw": z, "J_draw": J}
+    fields: dict[str, Any] = {"sigma_z": sigma_z, "sigma_J": sigma_J, "lr": lr, "Q": Q, "z_draw": z, "J_draw": J, "symmetry": symmetry}
     cut = truth("truncated", truncated)
     if truth("flow", flow):
         model = QuadraticFlow(**fields)

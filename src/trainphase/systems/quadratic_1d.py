@@ -74,7 +74,7 @@ class _Start(eqx.Module):
         theta, w = jnp.asarray(self.theta), self.eigenvalues()
         return Modes(self.lr * 0.5 * (jnp.sum(w * theta**2) - self.E), jnp.sqrt(self.lr) * w * theta)
 
-    def is_admissible(self) -> np.ndarray:
+    def admissible(self) -> np.ndarray:
         """True where c_1^2 and c_2^2 are not negative: the start lies in the allowed cone."""
         if self.theta is not None:
             return np.asarray(True)
@@ -82,8 +82,8 @@ class _Start(eqx.Module):
         weights = mode_weights(*(np.asarray(v, float) for v in (self.eps, self.E, self.z, self.T)))
         return np.all([weight >= -ROUNDING * size for weight in weights], axis=0)
 
-    def validate(self) -> None:
-        """Raise RequestError for parameters outside their domain."""
+    def check(self) -> None:
+        """Raise RequestError for parameters outside their domain: eps and lr above 0, all finite."""
         for name in ("eps", "E", "z", "T", "lr"):
             if not np.all(np.isfinite(np.asarray(getattr(self, name)))):
                 raise RequestError(f"{name} is not a finite number; give for example {name}=0.1")
@@ -93,29 +93,12 @@ class _Start(eqx.Module):
             raise RequestError(f"lr = {np.min(self.lr):g} is no step size; give a number above 0")
 
 
-def _conserved(w: jax.Array, state: Modes) -> jax.Array:
-    return jnp.sum(jnp.where(w != 0, state.c**2 / jnp.where(w != 0, w, 1.0), 0.0)) - 2 * state.z
-
-
-class Quadratic1D(_Start, Map):
-    """Gradient descent of the D = 1 model in the eigenbasis; the state is :class:`Modes`.
-
-    From (z~, T) with eigenvalues 1 and -eps, or from theta, lr and any eigenvalues. Source: (9)-(11), (14), (15).
-    """
-
-    theory: ClassVar[str] = "quadratic-1d"
-    vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
+class _InModes(_Start):
+    """What is measured on a state of :class:`Modes`."""
 
     def init(self) -> Modes:
         """The start."""
         return self.begin()
-
-    def step(self, state: Modes) -> Modes:
-        """z~ -> z~ - z~ T(0) + z~^2 T(1) / 2 and c_i -> c_i (1 - w_i z~)."""
-        w, (z, c) = self.eigenvalues(), state
-        squares = c * c
-        new = z * (1 - jnp.sum(squares) + 0.5 * z * jnp.sum(w * squares))
-        return Modes(new, c * (1 - w * z))
 
     def residual(self, state: Modes) -> jax.Array:
         """z~, dimensionless, shape ()."""
@@ -131,36 +114,35 @@ class Quadratic1D(_Start, Map):
 
     def conserved(self, state: Modes) -> jax.Array:
         """E~ recomputed from the state; its drift is the rounding of the run. Zero eigenvalues are left out."""
-        return _conserved(self.eigenvalues(), state)
-
-    def admissible(self) -> np.ndarray:
-        """True where the start lies in the allowed cone."""
-        return self.is_admissible()
-
-    def check(self) -> None:
-        """eps and lr above 0, all finite."""
-        self.validate()
+        w = self.eigenvalues()
+        return jnp.sum(jnp.where(w != 0, state.c**2 / jnp.where(w != 0, w, 1.0), 0.0)) - 2 * state.z
 
 
-class Quadratic1DFlow(_Start, Flow):
+class Quadratic1D(_InModes, Map):
+    """Gradient descent of the D = 1 model in the eigenbasis; the state is :class:`Modes`.
+
+    From (z~, T) with eigenvalues 1 and -eps, or from theta, lr and any eigenvalues. Source: (9)-(11), (14), (15).
+    """
+
+    theory: ClassVar[str] = "quadratic-1d"
+    vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
+
+    def step(self, state: Modes) -> Modes:
+        """z~ -> z~ - z~ T(0) + z~^2 T(1) / 2 and c_i -> c_i (1 - w_i z~)."""
+        w, (z, c) = self.eigenvalues(), state
+        squares = c * c
+        new = z * (1 - jnp.sum(squares) + 0.5 * z * jnp.sum(w * squares))
+        return Modes(new, c * (1 - w * z))
+
+
+class Quadratic1DFlow(_InModes, Flow):
     """Gradient flow of the D = 1 model: z~' = -z~ T(0), c_i' = -w_i z~ c_i, time in steps. Source: (8)."""
 
     theory: ClassVar[str] = "quadratic-1d"
 
-    def init(self) -> Modes:
-        """The start."""
-        return self.begin()
-
     def velocity(self, t: jax.Array, state: Modes) -> Modes:
         """Rates per step of gradient descent."""
         return Modes(-state.z * jnp.sum(state.c**2), -self.eigenvalues() * state.z * state.c)
-
-    residual = Quadratic1D.residual
-    curvature = Quadratic1D.curvature
-    sharpness = Quadratic1D.sharpness
-    conserved = Quadratic1D.conserved
-    admissible = Quadratic1D.admissible
-    check = Quadratic1D.check
 
 
 class Quadratic1DPlane(_Start, Map):
@@ -191,9 +173,6 @@ class Quadratic1DPlane(_Start, Map):
         """T(0), dimensionless."""
         return state[1]
 
-    admissible = Quadratic1D.admissible
-    check = Quadratic1D.check
-
 
 class Quadratic1DParameters(_Start, Map):
     """Gradient descent on theta itself, shape (P,), in the eigenbasis of Q; needs theta, w and lr. Source: (9)."""
@@ -221,13 +200,11 @@ class Quadratic1DParameters(_Start, Map):
         """lr |Q theta|^2, dimensionless."""
         return self.lr * jnp.sum(jnp.square(self.eigenvalues() * state))
 
-    check = Quadratic1D.check
-
 
 def quadratic_1d(
     eps: float = 0.005, E: float = 0.0, z: float = 0.05, T: float = 2.2, theta: str | None = None,
     eigenvalues: str | None = None, lr: float | None = None, coordinates: str = "modes", flow: str = "false",
-) -> Map | Flow:  # fmt: skip
+) -> Any:  # fmt: skip
     """Build the system from its parameters; see ``trainphase run quadratic-1d --help`` for their meaning."""
     fields: dict[str, Any] = {"eps": eps, "E": E, "z": z, "T": T}
     if theta is not None:

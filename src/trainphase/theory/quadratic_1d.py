@@ -66,13 +66,12 @@ def _floats(*values: ArrayLike) -> list[Floats]:
     return [np.asarray(v, np.float64) for v in values]
 
 
-def _eps(eps: ArrayLike, low: float = -1.0, closed: bool = True) -> Floats:
-    """``eps`` as float64. Raises RequestError unless low < eps <= 1 (< 1 where not ``closed``)."""
+def _eps(eps: ArrayLike, low: float = -1.0) -> Floats:
+    """``eps`` as float64. Raises RequestError unless low < eps <= 1."""
     values = np.asarray(eps, np.float64)
-    bad = values[~((values > low) & ((values <= 1) if closed else (values < 1)))]
+    bad = values[~((values > low) & (values <= 1))]
     if bad.size:
-        end = "<=" if closed else "<"
-        raise RequestError(f"the eigenvalues {{1, -eps}} allow no eps = {bad.flat[0]:g} here: give {low:g} < eps {end} 1.")
+        raise RequestError(f"the eigenvalues {{1, -eps}} allow no eps = {bad.flat[0]:g} here: give {low:g} < eps <= 1.")
     return values
 
 
@@ -230,11 +229,14 @@ def two_step_nullclines(z: ArrayLike, eps: ArrayLike) -> tuple[Any, Any]:
     """(f_z, f_T), the two-step nullclines through (z, T) = (0, 2) at E~ = 0, exact for every z.
 
     Real roots in T of the cubics p_0 + p_1 T + p_2 T^2 + p_3 T^3 (71) and q_0 + .. (72), on the branch that is
-    T = 2 at z = 0. NaN where the branch has ended: it went to infinity (f_z near z = 1) or met another root.
-    At eps = 0 both are 2/(1-z). Cost: 400 continuation steps, vectorised over the points. RequestError unless
-    0 <= eps < 1.
+    T = 2 at z = 0. NaN where the branch has ended, by meeting another root (f_z at z = 0.973 and -1.714 for
+    eps = 0.1) or by going to infinity: at eps = 0 both are 2/(1-z). Cost: 400 continuation steps, vectorised
+    over the points. RequestError unless 0 <= eps < 1.
     """
-    zs, es = np.broadcast_arrays(np.asarray(z, np.float64), _eps(eps, -np.finfo(float).tiny, closed=False))
+    zs, es = np.broadcast_arrays(*_floats(z, eps))
+    bad = es[~((es >= 0) & (es < 1))]
+    if bad.size:
+        raise RequestError(f"there is no branch through (0, 2) to follow at eps = {bad.flat[0]:g}: give 0 <= eps < 1.")
     return _branch(two_step.p, zs, es)[()], _branch(two_step.q, zs, es)[()]
 
 

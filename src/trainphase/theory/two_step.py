@@ -25,6 +25,8 @@ from trainphase.theory import _two_step_table as table
 
 Floats = NDArray[np.float64]
 
+DEGREE = max(i for i, _, _ in table.DELTA_Z[1])
+"""Degree in z of the two-step map, 9."""
 NULLCLINE_ORDER = max(i for i, _, _ in table.F_Z[1])
 """Highest power of z stored for the nullclines."""
 NORMAL_ORDER = max(i for i, _, _ in table.NORMAL_Y[1])
@@ -93,7 +95,7 @@ def _of_power(source: table.Table, k: int, z: ArrayLike, eps: ArrayLike) -> Any:
         raise RequestError(f"there is no coefficient of T^{k}: give k = 0, 1, 2 or 3.")
     zs, es = _floats(z, eps)
     part = denominator, tuple((i, 0, c) for i, power, c in rows if power == k)
-    return _sum(part, zs, np.ones(()), es, 99)
+    return _sum(part, zs, np.ones(()), es, DEGREE)
 
 
 def p(k: int, z: ArrayLike, eps: ArrayLike) -> Any:
@@ -108,12 +110,14 @@ def q(k: int, z: ArrayLike, eps: ArrayLike) -> Any:
 
 def delta_z(z: ArrayLike, T: ArrayLike, eps: ArrayLike, order: int | None = None) -> Any:
     """z_{t+2} - z_t = p_0 + p_1 T + p_2 T^2 + p_3 T^3 (71), exact; with ``order=3``, its series (73)."""
-    return _sum(table.DELTA_Z, *_floats(z, T, eps), 99 if order is None else _order(order, 99, 1))
+    zs, ts, es = _floats(z, T, eps)
+    return _sum(table.DELTA_Z, zs, ts, es, DEGREE if order is None else _order(order, DEGREE, 1))
 
 
 def delta_T(z: ArrayLike, T: ArrayLike, eps: ArrayLike, order: int | None = None) -> Any:
     """T_{t+2} - T_t = q_0 + q_1 T + q_2 T^2 + q_3 T^3 (72), exact; with ``order=3``, its series (74)."""
-    return _sum(table.DELTA_T, *_floats(z, T, eps), 99 if order is None else _order(order, 99, 1))
+    zs, ts, es = _floats(z, T, eps)
+    return _sum(table.DELTA_T, zs, ts, es, DEGREE if order is None else _order(order, DEGREE, 1))
 
 
 # --- nullclines ---------------------------------------------------------------------------------------------
@@ -184,7 +188,7 @@ def arrival_curve(z: ArrayLike, eps: ArrayLike) -> Any:
     curve is invariant under the two-step map; starts with z0^2 >> eps reach it before z decays.
     """
     zs, es = _floats(z, eps)
-    return _sum(table.CURVE, zs, np.ones(()), es, 99)
+    return _sum(table.CURVE, zs, np.ones(()), es, DEGREE)
 
 
 def final_curvature(eps: ArrayLike, order: int = 2) -> Any:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from trainphase.reproduce.agarwala import one_datum
 from trainphase.reproduce.runner import Figure
 
-FIGURES: tuple[Figure, ...] = ()
+_ITEMS: tuple[Figure, ...] = (*one_datum.FIGURES,)
+
+# Figures by number, then the items that are no figures.
+FIGURES: tuple[Figure, ...] = (
+    *sorted((item for item in _ITEMS if item.name.isdigit()), key=lambda item: int(item.name)),
+    *(item for item in _ITEMS if not item.name.isdigit()),
+)
