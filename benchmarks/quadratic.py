@@ -306,6 +306,13 @@ def peak(D: int, P: int, dtype: str, timer: Callable[[], float]) -> dict[str, fl
     return rates
 
 
+def repeated(work: Callable[[], Any], times: int, steps: int) -> float:
+    """Do the work so many times; trajectory-steps done."""
+    for _ in range(times):
+        work()
+    return float(times * steps)
+
+
 def measure(drawn: Draws, dtype: str, given: argparse.Namespace) -> dict[str, Any]:
     """Trajectory-steps per second of every contender and every part in every round, and the peaks."""
     D, P = drawn.J.shape
@@ -323,12 +330,11 @@ def measure(drawn: Draws, dtype: str, given: argparse.Namespace) -> dict[str, An
         turns["trainphase, lanes full"]()
     for name, work in pieces(drawn, dtype).items():
         work()
-        turns[name] = lambda work=work: [work() for _ in range(given.repeat)] and float(given.repeat * INNER * Quadratic.lanes)
+        turns[name] = partial(repeated, work, given.repeat, INNER * Quadratic.lanes)
     # 200 steps from the start each time: a residual that shrinks for thousands of steps ends in subnormal numbers, with
     # which NumPy is many times slower.
     for name, count in LOOPS.items():
-        loop = Loop(name, drawn, dtype)
-        turns[name] = lambda loop=loop, n=count: [loop.one(0.2, 0.35, 200) for _ in range(n)] and 200.0 * n
+        turns[name] = partial(repeated, partial(Loop(name, drawn, dtype).one, 0.2, 0.35, 200), count, 200)
     timer, wall, cpu = time.process_time if given.cpu_time else time.perf_counter, time.perf_counter(), time.process_time()
     rates: dict[str, list[float]] = {name: [] for name in turns}
     peaks: list[dict[str, float]] = []

@@ -139,7 +139,8 @@ def run(
     shown = _shown(system, params)
     words = _words(built, name, vocabulary)
     return verbs.run(
-        name, built, shown, steps=_steps(words, steps, 4096), starts=starts, dtype=dtype, vocabulary=words, observables=tuple(observables), command=command, flags=flags,
+        name, built, shown, steps=_steps(words, steps, 4096), starts=starts, dtype=dtype, vocabulary=words,
+        observables=tuple(observables), command=command, flags=flags,
     )  # fmt: skip
 
 
@@ -235,7 +236,7 @@ def boundary(
     fixed = {k: v for k, v in params.items() if k not in ranges}
     words = _words(_build(factory, name, {**fixed, key: float(hi)}), name, vocabulary)
     if of == "period" and words != "training":
-        raise RequestError(f"of = 'period' is told by the training vocabulary; {name} is read in that of the {words}; leave of out")
+        raise RequestError(f"of = 'period' needs the training vocabulary, and {name} is read in {words}; leave of out")
     recipe = Recipe(factory, fixed, steps, starts, dtype, samples=0, vocabulary=words)
     return verbs.boundary(name, recipe, axis, tol=tol, points=axis.n, of=of, report=report)
 

@@ -300,8 +300,8 @@ def _identity(name: str, recipe: Recipe, params: Mapping[str, Any], provenance: 
     """What decides the numbers, and so must match when a sweep is resumed."""
     return plain({
         "system": name, "params": dict(params), "steps": recipe.horizon, "starts": recipe.starts,
-        "dtype": recipe.dtype, "samples": recipe.samples, "vocabulary": recipe.vocabulary, "trainphase": provenance.get("trainphase"),
-        "data_sha256": provenance.get("data_sha256"),
+        "dtype": recipe.dtype, "samples": recipe.samples, "vocabulary": recipe.vocabulary,
+        "trainphase": provenance.get("trainphase"), "data_sha256": provenance.get("data_sha256"),
     })  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def _speed(system: Flow, state: Any) -> jax.Array:
     return jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves]).sum()
 
 
-def _solve(system: Flow, times: jax.Array, settled: float | None) -> tuple[Any, jax.Array, jax.Array]:
+def _solve(system: Any, times: jax.Array, settled: float | None) -> tuple[Any, jax.Array, jax.Array]:
     """States at ``times`` (the first is 0), the time reached, and whether the solver failed.
 
     With ``settled`` the solution ends once the squared speed is that much below its start; later times repeat its end.
@@ -107,10 +107,10 @@ def _solve(system: Flow, times: jax.Array, settled: float | None) -> tuple[Any, 
     if settled is not None:
         first = _speed(system, start)
         event = diffrax.Event(lambda t, y, args, **_: _speed(system, y) <= settled * first)
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, y, args: system.velocity(t, y)), diffrax.Tsit5(), times[0], times[-1], None, start,
-        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=times), diffrax.SubSaveAt(t1=True)]), event=event, throw=False, max_steps=MOST_SOLVER_STEPS,
-        stepsize_controller=diffrax.PIDController(rtol=RTOL * loose, atol=absolute),
+    solution: Any = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, args: system.velocity(jnp.asarray(t), y)), diffrax.Tsit5(), times[0], times[-1], None, start,
+        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=times), diffrax.SubSaveAt(t1=True)]), event=event,
+        throw=False, max_steps=MOST_SOLVER_STEPS, stepsize_controller=diffrax.PIDController(rtol=RTOL * loose, atol=absolute),
     )  # fmt: skip
     path, (reached,) = solution.ys[0], solution.ts[1]
     late = times > reached
@@ -182,7 +182,8 @@ def flow_march(system: Any, batched: tuple[str, ...], points: int, steps: int) -
             "status": np.where(got["failed"], march.ESCAPED, np.where(over, march.SETTLED, march.HORIZON)),
             "run_steps": got["reached"], "motion": speed.max(2), "curvature_mean": bends.mean(2), "curvature_top": bends.max(2),
             "motion_max": got["speed"].max(1), "loss_max": got["loss_start"], "rises": 0, "max_ratio": 1.0,
-            "curvature_start": got["curvatures"][:, 0], "curvature": got["curvatures"][:, -1], "loss": got["loss"], "unstable": 0.0,
+            "curvature_start": got["curvatures"][:, 0], "curvature": got["curvatures"][:, -1],
+            "loss": got["loss"], "unstable": 0.0,
         }  # fmt: skip
         for name, value in found.items():
             out[name][where] = value

@@ -136,7 +136,9 @@ def _fresh(system: Map, batched: tuple[str, ...], lanes: jax.Array) -> Lane:
 
 
 @partial(jax.jit, static_argnames=("batched",))
-def _advance(system: Map, batched: tuple[str, ...], lanes: Lane, fresh: Lane, enter: jax.Array, blocks: Any, horizon: Any) -> Lane:
+def _advance(
+    system: Map, batched: tuple[str, ...], lanes: Lane, fresh: Lane, enter: jax.Array, blocks: Any, horizon: Any
+) -> Lane:
     """Let runs enter where ``enter`` says so, then advance all lanes by ``blocks`` blocks."""
 
     def choose(new: jax.Array, old: jax.Array) -> jax.Array:
@@ -148,10 +150,10 @@ def _advance(system: Map, batched: tuple[str, ...], lanes: Lane, fresh: Lane, en
 
 
 @partial(jax.jit, static_argnames=("batched",))
-def _ends(system: Map, batched: tuple[str, ...], states: Any) -> tuple[jax.Array, ...]:
+def _ends(system: Any, batched: tuple[str, ...], states: Any) -> tuple[jax.Array, ...]:
     """Exact curvature at the start and of the given states, and their losses."""
 
-    def one(s: Map, x: Any) -> tuple[jax.Array, ...]:
+    def one(s: Any, x: Any) -> tuple[jax.Array, ...]:
         return s.start_curvature(), s.curvature(x), s.loss(x)
 
     return jax.vmap(one, in_axes=(batch_axes(system, batched), 0))(system, states)
@@ -169,7 +171,7 @@ def with_rows(system: Any, batched: tuple[str, ...], values: list[np.ndarray], i
     return eqx.tree_at(lambda s: [getattr(s, n) for n in batched], system, [v[index] for v in values])
 
 
-def march(system: Map, batched: tuple[str, ...], points: int, steps: int) -> Arrays:
+def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arrays:
     """Run ``points`` runs to their ends.
 
     Parameters
@@ -178,9 +180,10 @@ def march(system: Map, batched: tuple[str, ...], points: int, steps: int) -> Arr
     steps : horizon, rounded up to a multiple of 400.
 
     Returns arrays with a leading axis of ``points``: ``status`` (SETTLED, ESCAPED or HORIZON), ``run_steps``,
-    ``motion`` (largest squared step per window; 0 where a run had ended), ``curvature_sum`` and ``curvature_top`` (mean
-    and largest per window, the mean NaN where a run had ended), ``motion_max``, ``loss_max``, ``rises``, ``max_ratio``, ``unstable``
-    (settled, where the sharpness is above 2), and, exactly, ``curvature_start``, ``curvature`` and ``loss`` of the last state.
+    ``motion`` (largest squared step per window; 0 where a run had ended), ``curvature_mean`` and ``curvature_top`` (mean
+    and largest per window, the mean NaN where a run had ended), ``motion_max``, ``loss_max``, ``rises``, ``max_ratio``,
+    ``unstable`` (settled, where the sharpness is above 2), and, exactly, ``curvature_start``, ``curvature`` and
+    ``loss`` of the last state.
 
     Cost: the steps of every run, rounded up to 25; memory grows with ``system.lanes``, not with ``points``, except for
     the last state of each run.
@@ -194,6 +197,8 @@ def march(system: Map, batched: tuple[str, ...], points: int, steps: int) -> Arr
     kept: list[np.ndarray] = []
     blocks = 1
     lanes: Any = None
+    fresh: Any = None
+    shape: Any = None
     while waiting or (who >= 0).any():
         enter = np.zeros(width, bool)
         for k in np.flatnonzero(who < 0)[: len(waiting)]:
@@ -215,7 +220,8 @@ def march(system: Map, batched: tuple[str, ...], points: int, steps: int) -> Arr
     if not kept:
         return blank(points) | {"horizon": np.asarray(BLOCK * horizon)}
     index = np.flatnonzero(inside)
-    return _collect(system, batched, values, jax.tree.unflatten(shape, [column[index] for column in kept]), index, width, horizon)
+    kept_lanes = jax.tree.unflatten(shape, [column[index] for column in kept])
+    return _collect(system, batched, values, kept_lanes, index, width, horizon)
 
 
 def _collect(

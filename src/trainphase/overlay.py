@@ -94,7 +94,7 @@ def _divergence(system: Any, axes: Sequence[Axis], names: list[str]) -> list[Lin
     along = axes[1 - which] if len(axes) == 2 else None
     z = np.linspace(along.lo, along.hi, 129) if along is not None else np.asarray([float(system.z)])
     T = np.asarray(symmetric.divergence_line(z, E))
-    inside = (T >= axes[which].lo) & (T <= axes[which].hi)
+    inside = (axes[which].lo <= T) & (axes[which].hi >= T)
     if not inside.any():
         return []
     pairs = T[:, None] if along is None else np.stack([z, T] if which == 1 else [T, z], 1)
@@ -192,7 +192,8 @@ def orthogonal_step_size(system: Map, a: float, scale: float) -> float:
 def named_values(system: Map | Flow, axis: Axis, of: str) -> list[tuple[tuple[str, ...], float, str]]:
     """What the theory knows along an axis: pairs of labels, the value at which one gives way to the other, its name.
 
-    ``of`` is "phase" or "period". One label alone: what it gives way to depends on the vocabulary. Values outside the axis are left out.
+    ``of`` is "phase" or "period". One label alone: what it gives way to depends on the vocabulary. Values outside
+    the axis are left out.
     """
     if of == "phase":
         return [

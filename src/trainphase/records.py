@@ -16,8 +16,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from trainphase._arrays import as_leaves, precision
 from trainphase import evolve, march
+from trainphase._arrays import as_leaves, precision
 from trainphase.classifiers import edge, training
 from trainphase.evidence import gather, is_scalar
 from trainphase.phase import EDGE, NOT_COMPUTED, TRAINING, VOCABULARIES, Vocabulary

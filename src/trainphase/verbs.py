@@ -115,7 +115,8 @@ _NAMES = {
     "lyapunov_se": "standard error of the Lyapunov exponent", "period": "period of the attractor",
     "increases": "steps at which the loss rose", "multiplier": "multiplier of the stable cycle",
     "curvature_start": "curvature at the start", "curvature_max": "largest curvature of the last quarter",
-    "top_residual": "residual along the kernel's top mode", "lower": "lower bound of the attractor", "upper": "upper bound of the attractor",
+    "top_residual": "residual along the kernel's top mode", "lower": "lower bound of the attractor",
+    "upper": "upper bound of the attractor",
 }  # fmt: skip
 
 

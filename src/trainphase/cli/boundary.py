@@ -22,8 +22,8 @@ from trainphase.errors import RequestError
                  help="What changes: phase or period."),
 )  # fmt: skip
 def command(
-    system: str | None, params: tuple[str, ...], tol: float, points: int, steps: int, vocabulary: str | None, of: str, data_dir: str | None,
-    as_json: bool,
+    system: str | None, params: tuple[str, ...], tol: float, points: int, steps: int, vocabulary: str | None,
+    of: str, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Find where the phase of SYSTEM changes along one parameter, given as KEY=lo:hi.
 

@@ -28,7 +28,8 @@ from trainphase.errors import RequestError, TrainphaseError
 @click.pass_context
 def command(
     ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, seeds: int,
-    store: str | None, dtype: str, vocabulary: str | None, plot: str | None, out: str | None, quiet: bool, data_dir: str | None, as_json: bool,
+    store: str | None, dtype: str, vocabulary: str | None, plot: str | None, out: str | None, quiet: bool,
+    data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw the phases of SYSTEM over the parameters that are given a range.
 
@@ -49,8 +50,8 @@ def command(
 
     try:
         result = api.diagram(
-            info.name, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, vocabulary=vocabulary, progress=progress(quiet),
-            command=ctx.obj["command"], flags=flags, **given,
+            info.name, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, vocabulary=vocabulary,
+            progress=progress(quiet), command=ctx.obj["command"], flags=flags, **given,
         )  # fmt: skip
     except KeyboardInterrupt:
         # Before or after the sweep, which has its own sentence.

@@ -23,8 +23,8 @@ from trainphase.cli import environment, options, output, parse
 )
 @click.pass_context
 def command(
-    ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, dtype: str, vocabulary: str | None, series: bool, two_step: bool,
-    plot: str | None, out: str | None, data_dir: str | None, as_json: bool,
+    ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, dtype: str,
+    vocabulary: str | None, series: bool, two_step: bool, plot: str | None, out: str | None, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run SYSTEM once: its phase, how the run ended, and its observables.
 
@@ -39,8 +39,9 @@ def command(
     from trainphase import api
 
     result = api.run(
-        info.name, steps=steps, starts=starts, dtype=dtype, vocabulary=vocabulary, command=ctx.obj["command"], flags=flags, **given
-    )
+        info.name, steps=steps, starts=starts, dtype=dtype, vocabulary=vocabulary, command=ctx.obj["command"],
+        flags=flags, **given,
+    )  # fmt: skip
     if two_step:
         result = result.two_step()
     output.deliver(

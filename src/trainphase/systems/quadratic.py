@@ -314,7 +314,8 @@ def quadratic(
     if space not in ("parameters", "function"):
         raise RequestError(f"space = {space!r} is unknown; give parameters or function")
     Q, z, J = draws(int(D), int(P), int(seed), symmetry)
-    fields: dict[str, Any] = {"sigma_z": sigma_z, "sigma_J": sigma_J, "lr": lr, "Q": Q, "z_draw": z, "J_draw": J, "symmetry": symmetry}
+    fields: dict[str, Any] = {"sigma_z": sigma_z, "sigma_J": sigma_J, "lr": lr, "Q": Q, "z_draw": z, "J_draw": J}
+    fields["symmetry"] = symmetry
     cut = truth("truncated", truncated)
     if truth("flow", flow):
         model = QuadraticFlow(**fields)

@@ -80,6 +80,8 @@ A1 = Figure(
 
 CUT_WIDTH = 0.3
 FITTED = (0.01, 0.1)  # times, in steps, over which orders are fitted
+# The kernel of the cut hierarchy becomes indefinite, and then its residual grows without bound: soon after this time.
+UNTIL = 6.0
 
 
 @lru_cache(maxsize=4)
@@ -98,7 +100,8 @@ def _pair() -> Any:
         kernels = jnp.einsum("tai,tbi->tab", whole.J, whole.J)
         gap = jnp.sqrt(jnp.sum(jnp.square(kernels - part[1]), (1, 2)) / jnp.sum(jnp.square(kernels[0])))
         apart = jnp.sqrt(jnp.sum(jnp.square(whole.z - part[0]), 1) / jnp.sum(jnp.square(whole.z[0])))
-        out = {"kernel_gap": gap, "residual_gap": apart}
+        lowest = model.lr * jax.lax.map(lambda kernel: jnp.linalg.eigvalsh(kernel)[0], part[1])
+        out = {"kernel_gap": gap, "residual_gap": apart, "lowest_cut": lowest}
         for name in ("loss", "curvature"):
             out[name] = jax.lax.map(getattr(model, name), whole)
             out[name + "_cut"] = jax.lax.map(getattr(cut, name), part)
@@ -115,7 +118,7 @@ def compute_a4(context: Context) -> xarray.Dataset:
 
     D, P = context.pick((20, 40), (60, 120))
     seeds = context.pick(3, 10)
-    times = np.concatenate([[0.0], np.geomspace(1e-2, 60.0, 120)])
+    times = np.concatenate([[0.0], np.geomspace(1e-2, UNTIL, 100)])
     found: dict[str, list[np.ndarray]] = {}
     context.progress.start(seeds, 0)
     with precision("float64"):
@@ -140,9 +143,13 @@ def _gap_order(context: Context, name: str) -> Measured:
 
 
 def _largest_gap(context: Context) -> Measured:
-    gap = context.data()["kernel_gap"].max("time").values
-    lost = np.isnan(context.data()["curvature_cut"].values[:, -1]).mean()
-    return Measured(bool(np.all(gap > 0.01)), note=f"largest {gap.min():.2g} to {gap.max():.2g}; {100 * lost:.0f} % of cut runs diverge")
+    gap = context.data()["kernel_gap"].isel(time=-1).values
+    return Measured(bool(np.all(gap > 0.01)), note=f"{gap.min():.2g} to {gap.max():.2g} after {UNTIL:g} steps")
+
+
+def _indefinite(context: Context) -> Measured:
+    lowest = context.data()["lowest_cut"].isel(time=-1).values
+    return Measured(bool(np.all(lowest < -1e-3)), note=f"{lowest.min():.3g} to {lowest.max():.3g} after {UNTIL:g} steps")
 
 
 def _draw_a4(data: Any) -> Any:
@@ -157,6 +164,10 @@ A4 = Figure(
         Claim(
             PAPER, "A.4", "the kernels of the model and of the cut hierarchy differ (by more than 1 % of their size)", True, PLAIN,
             _largest_gap,
+        ),
+        Claim(
+            PAPER, "A.4", "the kernel of the cut hierarchy gets a negative eigenvalue, which no kernel J J^T has", None, PLAIN,
+            _indefinite, expected=True,
         ),
         Claim(
             PAPER, "(46), (47)", "order in time of the difference of the kernels", None, ORDER,

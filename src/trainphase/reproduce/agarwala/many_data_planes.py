@@ -1,0 +1,343 @@
+"""The (D, P) model over the plane of the rescaled widths: Fig. 4, and Fig. 14 from several shapes (D, P).
+
+All cells of a seed share Q and the draws of the start. So neighbouring cells are no independent evidence: every spread
+and error bar here is over seeds.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainphase.phase import EDGE
+from trainphase.reproduce.agarwala.many_data_start import CHANCE, PAPER, PLAIN
+from trainphase.reproduce.claims import Claim, Measured, absolute, standard_errors
+from trainphase.reproduce.context import Context
+from trainphase.reproduce.runner import Figure
+
+if TYPE_CHECKING:
+    import xarray
+
+KEPT = ("phase", "phase_half", "curvature", "curvature_start", "run_steps")
+STEPS = 5000
+DIVERGENT = EDGE.index("divergent")
+# The bootstrap of claims and error bars: draws of seeds with replacement.
+RESAMPLES = 400
+
+
+def ends(data: xarray.Dataset) -> np.ndarray:
+    """Final curvatures; infinite where the run diverged, so that a median counts it as beyond every other."""
+    return np.where(data["phase"].values == DIVERGENT, np.inf, data["curvature"].values)
+
+
+# --- Fig. 4 -------------------------------------------------------------------------------------------------
+
+# Medians of six seeds at (20, 40), from a computation of ours outside this package. At sigma_z = 0.6, of runs that stay bounded.
+TABLE = {
+    0.1: {0.03: 0.18, 0.1: 0.57, 0.3: 1.70, 0.6: 2.07},
+    0.5: {0.03: 0.99, 0.1: 1.10, 0.3: 1.93, 0.6: 2.11},
+    0.6: {0.03: 1.42, 0.1: 1.47, 0.3: 1.99, 0.6: 2.41},
+    0.7: {0.03: 1.90, 0.1: 1.94, 0.3: 2.11},
+}
+TABLE_SEEDS = 6
+TABLE_WIDTHS = (0.03, 0.1, 0.3, 0.6, 1.0)
+
+
+def compute_4(context: Context) -> dict[str, Any]:
+    """The plane in single precision, some of its seeds again in double precision, and the cells of the table."""
+    import trainphase as tp
+
+    D, P = context.pick((20, 40), (60, 120))
+    n, seeds = context.pick(12, 32), context.pick(4, 100)
+    common: dict[str, Any] = {"D": D, "P": P, "steps": STEPS, "progress": context.progress}
+    grid = {"sigma_z": tp.linspace(1 / n, 1.0, n), "sigma_J": tp.linspace(1 / n, 1.0, n)}
+    plane = tp.diagram("quadratic", **common, **grid, seeds=seeds, dtype="float32", store=context.folder / "plane").dataset
+    again = tp.diagram("quadratic", **common, **grid, seeds=2, dtype="float64", store=context.folder / "double").dataset
+    table = tp.diagram(
+        "quadratic", D=20, P=40, steps=STEPS, sigma_z=tp.values(TABLE_WIDTHS), sigma_J=tp.values(list(TABLE)),
+        seeds=context.pick(12, 100), dtype="float32", progress=context.progress,
+    ).dataset  # fmt: skip
+    attrs = {"D": D, "P": P}
+    return {
+        "plane": plane[list(KEPT)].assign_attrs(attrs), "double": again[list(KEPT)].assign_attrs(attrs),
+        "table": table[list(KEPT)],
+    }  # fmt: skip
+
+
+def _median_error(values: np.ndarray, count: int) -> float:
+    """Standard error of the median of ``count`` seeds, by drawing so many of ``values`` with replacement."""
+    rng = np.random.default_rng(0)
+    return float(np.median(rng.choice(values, (RESAMPLES, count)), axis=1).std(ddof=1))
+
+
+def _cell(context: Context, sigma_z: float, sigma_J: float) -> Measured:
+    """The median over the seeds whose run does not diverge."""
+    cell = context.data()["table"].sel(sigma_z=sigma_z, sigma_J=sigma_J)
+    values = ends(cell)
+    inside = values[np.isfinite(values)]
+    share = 100 * (1 - inside.size / values.size)
+    if inside.size < 2:
+        return Measured(float("nan"), 0.0, f"{share:.0f} % of {values.size} seeds diverge")
+    # Both medians scatter; the reference is of six seeds, of which the share that diverges is left out.
+    other = max(1, round(TABLE_SEEDS * inside.size / values.size))
+    error = np.hypot(_median_error(inside, inside.size), _median_error(inside, other))
+    return Measured(np.median(inside), error, f"{share:.0f} % of {values.size} seeds diverge")
+
+
+def _diverges(context: Context, sigma_J: float) -> Measured:
+    codes = context.data()["table"]["phase"].sel(sigma_z=1.0, sigma_J=sigma_J).values
+    shares = EDGE.fractions(codes)
+    label = max(shares, key=lambda name: shares[name])
+    return Measured(label, note=f"{100 * shares[label]:.0f} % of {codes.size} seeds")
+
+
+def _start(context: Context) -> Measured:
+    """Initial curvature over sigma_J^2, mean over seeds; it is the same multiple at every width."""
+    table = context.data()["table"]
+    each = (table["curvature_start"] / table["sigma_J"] ** 2).mean(("sigma_z", "sigma_J")).values
+    return Measured(each.mean(), each.std(ddof=1) / np.sqrt(each.size), f"(20, 40), {each.size} seeds; the limit is 4.121")
+
+
+def _column(context: Context) -> Measured:
+    """Of the runs at 0.3 <= sigma_z <= 0.5, sigma_J < 0.6 that do not diverge: the median curvature, error over seeds."""
+    plane = context.data()["plane"]
+    part = plane.where((plane["sigma_z"] >= 0.3) & (plane["sigma_z"] <= 0.51) & (plane["sigma_J"] < 0.6), drop=True)
+    values = ends(part)
+    values = np.where(np.isfinite(values), values, np.nan)
+    return Measured(np.nanmedian(values), _over_seeds(values, np.nanmedian))
+
+
+def _over_seeds(values: np.ndarray, statistic: Any) -> float:
+    """Standard error of a statistic of values (..., seed), seeds drawn with replacement."""
+    rng = np.random.default_rng(0)
+    flat = values.reshape(-1, values.shape[-1])
+    drawn = [statistic(flat[:, rng.integers(flat.shape[1], size=flat.shape[1])]) for _ in range(RESAMPLES)]
+    return float(np.std(drawn, ddof=1))
+
+
+def _independent(context: Context) -> Measured:
+    """Correlation of sigma_J with the final curvature in that column over the one at sigma_z < 0.1, both as slopes."""
+    plane = context.data()["plane"]
+    part = plane.where((plane["sigma_J"] < 0.6), drop=True)
+    values = ends(part)
+    middle = np.median(np.where(np.isfinite(values), values, np.inf), axis=-1)
+    x, at = part["sigma_J"].values, part["sigma_z"].values
+    slopes = np.asarray([np.polyfit(x[np.isfinite(row)], row[np.isfinite(row)], 1)[0] for row in middle if np.isfinite(row).sum() > 2])
+    at = at[[np.isfinite(row).sum() > 2 for row in middle]]
+    inside, lazy = slopes[(at >= 0.3) & (at <= 0.45)].mean(), slopes[at < 0.1].mean()
+    return Measured(inside / lazy, note=f"slopes {inside:.2f} and {lazy:.2f}")
+
+
+def _beyond(context: Context) -> Measured:
+    """The share of runs that diverge at sigma_z >= 0.95."""
+    plane = context.data()["plane"]
+    codes = plane["phase"].sel(sigma_z=plane["sigma_z"] >= 0.95).values
+    per_seed = (codes == DIVERGENT).mean((0, 1))
+    return Measured(per_seed.mean(), per_seed.std(ddof=1) / np.sqrt(per_seed.size))
+
+
+def _small(context: Context) -> Measured:
+    """Median of final over first curvature at the smallest width, of sigma_J from 0.4 to 0.6, over its value at 2 sigma_z."""
+    table = context.data()["table"].sel(sigma_z=0.03, sigma_J=[0.5, 0.6])
+    growth = (table["curvature"] / table["curvature_start"]).values
+    return Measured(np.median(growth), _over_seeds(growth, np.median), "sigma_z = 0.03, sigma_J = 0.5 and 0.6, (20, 40)")
+
+
+def _labels(context: Context) -> Measured:
+    """Share of cells whose label differs in double precision."""
+    data = context.data()
+    single = data["plane"]["phase"].sel(seed=data["double"]["seed"]).values
+    double = data["double"]["phase"].values
+    differ = single != double
+    kinds = {}
+    for a, b in zip(single[differ], double[differ], strict=True):
+        pair = f"{EDGE.label(a)} -> {EDGE.label(b)}"
+        kinds[pair] = kinds.get(pair, 0) + 1
+    listed = ", ".join(f"{n} {pair}" for pair, n in sorted(kinds.items(), key=lambda kv: -kv[1]))
+    note = f"{int(differ.sum())} of {differ.size} cells of {double.shape[-1]} seeds" + (f": {listed}" if listed else "")
+    return Measured(differ.mean(), note=note)
+
+
+def _mean_shift(context: Context) -> Measured:
+    """Mean of the final curvature, single less double precision, over cells that diverge in neither."""
+    data = context.data()
+    single, double = ends(data["plane"].sel(seed=data["double"]["seed"])), ends(data["double"])
+    both = np.isfinite(single) & np.isfinite(double)
+    return Measured((single[both] - double[both]).mean())
+
+
+def _draw_4(data: Any) -> Any:
+    from trainphase.figures import many_data_plane
+
+    return many_data_plane.page(data["plane"], data["double"])
+
+
+def _claims_4() -> tuple[Claim, ...]:
+    scatter = standard_errors(3.0, "scatter of medians over seeds: ours and one of six seeds, bootstrap; 3 standard errors")
+    table = [
+        Claim(
+            PAPER, "Fig. 4", f"median final curvature at sigma_z = {x:g}, sigma_J = {y:g}, (20, 40), of runs that do not diverge",
+            None, scatter, partial(_cell, sigma_z=x, sigma_J=y), expected=value,
+        )
+        for y, row in TABLE.items()
+        for x, value in row.items()
+    ]  # fmt: skip
+    far = [
+        Claim(PAPER, "Fig. 4", f"most frequent phase at sigma_z = 1, sigma_J = {y:g}, (20, 40)", None, PLAIN,
+              partial(_diverges, sigma_J=y), expected="divergent")
+        for y in TABLE
+    ]  # fmt: skip
+    return (
+        Claim(
+            PAPER, "Fig. 4", "median final curvature of the column 0.3 <= sigma_z <= 0.5, sigma_J < 0.6, of runs that do not diverge",
+            2.0, absolute(0.1, "the paper's map shows 2 in colour; half of the width of our edge-of-stability band"), _column,
+        ),
+        Claim(
+            PAPER, "Fig. 4", "slope of that column's median against sigma_J, over the slope at sigma_z < 0.1", 0.0,
+            absolute(0.25, "little beside the slope of the initial curvature; at sigma_z = 0.3 small starts end short of 2"),
+            _independent,
+        ),
+        Claim(
+            PAPER, "Fig. 4", "final over first curvature for small sigma_z (and sigma_J about 0.5)", 1.0,
+            absolute(0.1, "grows as sigma_z; 0.03 is not 0"), _small,
+        ),
+        Claim(
+            PAPER, "Fig. 4", "share of runs that diverge at sigma_z about 1", None,
+            absolute(0.1, "small sigma_J leaves some runs bounded"), _beyond, expected=1.0,
+        ),
+        Claim(
+            PAPER, "Fig. 4", "initial curvature over sigma_J^2 at (20, 40)", None, CHANCE, _start,
+            expected=3.97,
+        ),
+        *table, *far,
+        Claim(
+            PAPER, "Fig. 4", "share of labels that differ between single and double precision", None,
+            absolute(0.1, "runs that wander are chaotic: rounding decides where they are when the run stops"), _labels, expected=0.06,
+        ),
+        Claim(
+            PAPER, "Fig. 4", "mean final curvature, single less double precision", None,
+            absolute(0.05, "chaotic runs end anywhere in their range; means agree"), _mean_shift, expected=0.0,
+        ),
+    )  # fmt: skip
+
+
+FIGURE_4 = Figure(
+    PAPER, "4", "final curvature over the rescaled widths", compute_4, _draw_4, _claims_4(), seconds_quick=10, seconds_full=1200,
+)  # fmt: skip
+
+
+# --- Fig. 14 ------------------------------------------------------------------------------------------------
+
+SHAPES = ((15, 45), (20, 40), (30, 30), (40, 20), (45, 15))
+# The part of the plane whose final curvatures are compared.
+BOX = ((0.3, 0.6), (0.1, 0.55))
+REFERENCE_IQR = {(15, 45): 0.048, (20, 40): 0.132, (30, 30): 0.33, (40, 20): 0.26, (45, 15): 0.38}
+
+
+def compute_14(context: Context) -> dict[str, Any]:
+    """The plane for each shape, and statistics of the box."""
+    import trainphase as tp
+
+    n, seeds = context.pick(8, 16), context.pick(8, 100)
+    planes, rows = {}, []
+    for D, P in SHAPES:
+        found = tp.diagram(
+            "quadratic", D=D, P=P, sigma_z=tp.linspace(0.05, 0.75, n), sigma_J=tp.linspace(0.05, 0.9, n), seeds=seeds,
+            dtype="float32", steps=context.pick(2000, STEPS), progress=context.progress, store=context.folder / f"shape_{D}_{P}",
+        ).dataset  # fmt: skip
+        planes[f"shape_{D}_{P}"] = found[list(KEPT)].assign_attrs(D=D, P=P)
+        rows.append(_box(found))
+    return planes | {"spread": _statistics(rows)}
+
+
+def _box(data: xarray.Dataset) -> np.ndarray:
+    """Final curvatures in the box, shape (cells, seeds)."""
+    (z0, z1), (j0, j1) = BOX
+    part = data.sel(sigma_z=(data["sigma_z"] >= z0) & (data["sigma_z"] <= z1), sigma_J=(data["sigma_J"] >= j0) & (data["sigma_J"] <= j1))
+    values = ends(part)
+    return values.reshape(-1, values.shape[-1])
+
+
+def iqr(values: np.ndarray) -> float:
+    """Interquartile range of the final curvatures of runs that do not diverge."""
+    low, high = np.quantile(values[np.isfinite(values)], [0.25, 0.75])
+    return float(high - low)
+
+
+def _statistics(rows: list[np.ndarray]) -> xarray.Dataset:
+    """Median, interquartile range and divergent share of the box per shape, with standard errors over seeds."""
+    import xarray
+
+    def median(values: np.ndarray) -> float:
+        return float(np.median(values[np.isfinite(values)]))
+
+    def lost(values: np.ndarray) -> float:
+        return float(np.isinf(values).mean())
+
+    data = {}
+    for name, statistic in (("median", median), ("iqr", iqr), ("divergent", lost)):
+        data[name] = ("shape", [statistic(v) for v in rows])
+        data[name + "_se"] = ("shape", [_over_seeds(v, statistic) for v in rows])
+    sizes = np.asarray(SHAPES)
+    return xarray.Dataset(data, {"D": ("shape", sizes[:, 0]), "P": ("shape", sizes[:, 1])}, {"seeds": rows[0].shape[1]})
+
+
+def _group(context: Context, name: str, shapes: list[int]) -> tuple[float, float]:
+    data = context.data()["spread"].isel(shape=shapes)
+    return float(data[name].mean()), float(np.sqrt((data[name + "_se"] ** 2).sum())) / len(shapes)
+
+
+def _tighter(context: Context) -> Measured:
+    """Spread of the shapes with P < D over that of the shapes with P > D, beyond error bars."""
+    over, over_se = _group(context, "iqr", [0, 1])
+    under, under_se = _group(context, "iqr", [3, 4])
+    sigmas = (under - over) / np.hypot(over_se, under_se)
+    note = f"P > D: {over:.3f} +- {over_se:.3f}; P < D: {under:.3f} +- {under_se:.3f}; {sigmas:.1f} standard errors apart"
+    return Measured(bool(sigmas > 3), note=note)
+
+
+def _tightest(context: Context) -> Measured:
+    data = context.data()["spread"]
+    D, P = SHAPES[int(data["iqr"].argmin())]
+    return Measured(f"({D}, {P})", note=", ".join(f"{v:.3f} +- {e:.3f}" for v, e in zip(data["iqr"].values, data["iqr_se"].values, strict=True)))
+
+
+def _reversed(context: Context) -> Measured:
+    """The sentence of C.3: more concentrated for D > P."""
+    tight = _tighter(context)
+    return Measured("P > D" if tight.value else "not told apart", note=tight.note)
+
+
+def _near_edge(context: Context) -> Measured:
+    data = context.data()["spread"].isel(shape=[0, 1])
+    error = float(np.sqrt((data["median_se"] ** 2).sum()) / 2)
+    return Measured(data["median"].mean(), error, "(15, 45) and (20, 40)")
+
+
+def _draw_14(data: Any) -> Any:
+    from trainphase.figures import many_data_plane
+
+    shapes = [data[f"shape_{D}_{P}"] for D, P in SHAPES]
+    return many_data_plane.scatter(shapes, data["spread"])
+
+
+FIGURE_14 = Figure(
+    PAPER, "14", "initial against final curvature, by shape", compute_14, _draw_14,
+    (
+        Claim(PAPER, "Fig. 14", "shape with the tightest final curvatures of five", "(15, 45)", PLAIN, _tightest),
+        Claim(PAPER, "C.3", "over-parameterised models (P > D) concentrate tighter, beyond 3 standard errors", True, PLAIN, _tighter),
+        Claim(
+            PAPER, "C.3", "regime that concentrates tighter at the edge", "D > P", PLAIN, _reversed, expected="P > D",
+            correction="one sentence of the text calls D > P over-parameterised, the next one P > D; the inequality is reversed",
+        ),
+        Claim(
+            PAPER, "Fig. 14", "median final curvature in the box, P > D", 2.0,
+            absolute(0.1, "half of the width of our edge-of-stability band"), _near_edge,
+        ),
+    ),
+    seconds_quick=15, seconds_full=600,
+)  # fmt: skip
+
+FIGURES = (FIGURE_4, FIGURE_14)
