@@ -43,12 +43,13 @@ import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any, NamedTuple  # noqa: E402
+from typing import Any  # noqa: E402
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from jax import lax  # noqa: E402
+from quadratic_loops import EVERY, Draws, careful, jax_run, numpy_run, printed  # noqa: E402
 
 from trainphase._arrays import precision  # noqa: E402
 from trainphase.march import HORIZON, march  # noqa: E402
@@ -57,7 +58,6 @@ from trainphase.survey import batch_axes  # noqa: E402
 from trainphase.systems.quadratic import Quadratic, draws  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-EVERY = 5  # steps per look at the curvature, as in trainphase
 INNER = 25  # steps per compiled call in the breakdown
 DTYPES = ("float32", "float64")
 # Contenders that run one trajectory at a time: calls of 200 steps in a round.
@@ -67,24 +67,6 @@ NEEDED_JAX = {"float32": 10.0}
 NEEDED_SHARE = {"float32": 0.50, "float64": 0.35}
 
 Results = dict[str, np.ndarray]
-
-
-class Draws(NamedTuple):
-    """Q: (P, D P), Q[i, a P + j] = Q_a,ij, symmetric. z: (D,). J: (D, P). Standard draws of one seed, float64."""
-
-    Q: np.ndarray
-    z: np.ndarray
-    J: np.ndarray
-
-    def cube(self, dtype: str) -> np.ndarray:
-        """Q_a,ij, shape (D, P, P)."""
-        D, P = self.J.shape
-        return np.ascontiguousarray(np.moveaxis(self.Q.reshape(P, D, P), 0, 1)).astype(dtype)
-
-    def start(self, sigma_z: float, sigma_J: float, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-        """Residual and Jacobian of the start at rescaled widths and lr = 1; source: theory, (29)."""
-        D, P = self.J.shape
-        return (sigma_z / D * self.z).astype(dtype), (sigma_J / (D * P) ** 0.25 * self.J).astype(dtype)
 
 
 # ---- trainphase
@@ -157,61 +139,6 @@ def _repeat(step: Callable[..., Any], state: Any, *given: Any) -> Any:
 # ---- one trajectory at a time
 
 
-def printed(Q: np.ndarray, z: np.ndarray, J: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray]:
-    """One step as (25) and (26) of the paper stand there; Q of shape (D, P, P)."""
-    u = z @ J
-    return z - J @ u + half * np.einsum("aij,i,j->a", Q, u, u), J - np.einsum("aij,j->ai", Q, u)
-
-
-def careful(Q: np.ndarray, z: np.ndarray, J: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray]:
-    """One step with one matrix-vector product."""
-    u = z @ J
-    M = (Q.reshape(-1, u.size) @ u).reshape(J.shape)
-    return z - J @ u + half * (M @ u), J - M
-
-
-def numpy_run(step: Callable[..., Any], Q: np.ndarray, start: Any, steps: int, fault: bool) -> tuple[Any, ...]:
-    """(z, J, largest loss, largest curvature seen) after ``steps`` steps of one trajectory."""
-    z, J = start
-    w = z / np.linalg.norm(z)
-    half = z.dtype.type(0.45 if fault else 0.5)
-    loss_max, top = 0.0, 0.0
-    for k in range(steps):
-        loss_max = max(loss_max, 0.5 * float(z @ z))
-        if k % EVERY == 0:
-            image = J @ (w @ J)
-            top = max(top, float(w @ image))
-            w = image / np.linalg.norm(image)
-        z, J = step(Q, z, J, half)
-    return z, J, max(loss_max, 0.5 * float(z @ z)), top
-
-
-@partial(jax.jit, static_argnames=("form",))
-def jax_run(Q: jax.Array, z: jax.Array, J: jax.Array, steps: jax.Array, form: str) -> tuple[jax.Array, ...]:
-    """The same, compiled; Q of shape (D, P, P) for ``printed``, (P, D P) for ``left`` and (D P, P) for ``right``."""
-
-    def step(z: jax.Array, J: jax.Array) -> tuple[jax.Array, jax.Array]:
-        u = z @ J
-        if form == "printed":
-            return z - J @ u + 0.5 * jnp.einsum("aij,i,j->a", Q, u, u), J - jnp.einsum("aij,j->ai", Q, u)
-        M = jnp.reshape(u @ Q if form == "left" else Q @ u, J.shape)
-        return z - J @ u + 0.5 * (M @ u), J - M
-
-    def body(_: Any, c: Any) -> Any:
-        z, J, w, loss_max, top = c
-        image = J @ (w @ J)
-        top = jnp.maximum(top, w @ image)
-        w = image / jnp.linalg.norm(image)
-        for _ in range(EVERY):
-            loss_max = jnp.maximum(loss_max, 0.5 * (z @ z))
-            z, J = step(z, J)
-        return z, J, w, loss_max, top
-
-    zero = jnp.zeros((), z.dtype)
-    z, J, _, loss_max, top = lax.fori_loop(0, steps // EVERY, body, (z, J, z / jnp.linalg.norm(z), zero, zero))
-    return z, J, jnp.maximum(loss_max, 0.5 * (z @ z)), top
-
-
 class Loop:
     """One contender that runs trajectories one after the other."""
 
@@ -265,9 +192,8 @@ def check(drawn: Draws, fault: bool) -> list[dict[str, Any]]:
     sigma_z, sigma_J = (v.ravel() for v in np.meshgrid([0.03, 0.1, 0.2], [0.2, 0.3, 0.4]))
     found = []
     reference = {}
-    # A step rounds z and J by some ten eps, and regular runs do not magnify that: 200 steps, 5e-13 in float64, and a
-    # margin of 20; float32 rounds 5e8 times as coarsely.
-    for dtype, allowed in (("float64", 1e-11), ("float32", 5e-3)):
+    # A step rounds z and J by some ten eps, and regular runs do not magnify that: 200 steps, 2000 eps. Found: 10 eps.
+    for dtype, allowed in (("float64", 5e-13), ("float32", 3e-4)):
         got = ours(sigma_z, sigma_J, drawn, 200, dtype)
         for name in LOOPS:
             loop = Loop(name, drawn, dtype, fault)
@@ -275,7 +201,7 @@ def check(drawn: Draws, fault: bool) -> list[dict[str, Any]]:
             found.append(compare(f"{name} and trainphase, {dtype}", theirs, got, allowed))
         reference[dtype] = got
     if (reference["float32"]["run_steps"] == reference["float64"]["run_steps"]).all():
-        found.append(compare("float32 and float64", reference["float32"], reference["float64"], 5e-3))
+        found.append(compare("float32 and float64", reference["float32"], reference["float64"], 3e-4))
     return found
 
 

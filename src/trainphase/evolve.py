@@ -92,7 +92,7 @@ def _speed(system: Flow, state: Any) -> jax.Array:
     return jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves]).sum()
 
 
-def _solve(system: Any, times: jax.Array, settled: float | None) -> tuple[Any, jax.Array, jax.Array]:
+def solve(system: Any, times: jax.Array, settled: float | None) -> tuple[Any, jax.Array, jax.Array]:
     """States at ``times`` (the first is 0), the time reached, and whether the solver failed.
 
     With ``settled`` the solution ends once the squared speed is that much below its start; later times repeat its end.
@@ -113,7 +113,7 @@ def _solve(system: Any, times: jax.Array, settled: float | None) -> tuple[Any, j
         throw=False, max_steps=MOST_SOLVER_STEPS, stepsize_controller=diffrax.PIDController(rtol=RTOL * loose, atol=absolute),
     )  # fmt: skip
     path, (reached,) = solution.ys[0], solution.ts[1]
-    late = times > reached
+    late = times >= reached
     states = jax.tree.map(
         lambda leaf, end: jnp.where(late.reshape((-1,) + (1,) * (leaf.ndim - 1)), end, leaf), path, solution.ys[1]
     )
@@ -123,7 +123,7 @@ def _solve(system: Any, times: jax.Array, settled: float | None) -> tuple[Any, j
 
 @partial(jax.jit, static_argnames=("observables",))
 def _flow_series(system: Any, times: jax.Array, observables: tuple[Observable, ...]) -> Any:
-    states, reached, failed = _solve(system, times, None)
+    states, reached, failed = solve(system, times, None)
 
     def observe(at: Any) -> dict[str, jax.Array]:
         t, state = at
@@ -150,7 +150,7 @@ def flow_series(
 @partial(jax.jit, static_argnames=("batched",))
 def _flow_lanes(system: Any, batched: tuple[str, ...], times: jax.Array) -> dict[str, jax.Array]:
     def one(s: Any) -> dict[str, jax.Array]:
-        states, reached, failed = _solve(s, times, march.threshold(s, times.dtype))
+        states, reached, failed = solve(s, times, march.threshold(s, times.dtype))
         last = jax.tree.map(lambda leaf: leaf[-1], states)
         speed, curvature = lax.map(lambda x: (_speed(s, x), s.curvature(x)), states)
         return {
@@ -188,3 +188,6 @@ def flow_march(system: Any, batched: tuple[str, ...], points: int, steps: int) -
         for name, value in found.items():
             out[name][where] = value
     return out
+
+
+_solve = solve

@@ -32,8 +32,11 @@ STEPS_PER_LOOK = 5  # odd, so that looks alternate between even and odd steps
 LOOKS = 5
 BLOCK = STEPS_PER_LOOK * LOOKS
 RUNNING, SETTLED, ESCAPED, HORIZON = range(4)
-# Blocks between two visits of the host: few while lanes finish often, more when they do not.
-MOST_BLOCKS = 16
+# The host is visited when an eighth of the lanes have finished and others wait, or when a narrower batch would do.
+IDLE = 1 / 8
+# When nothing waits and few lanes still run, they go on in a narrower batch. Another width is another compilation: batches
+# of small systems are narrowed by 16, those of at most 256 lanes, where a lane costs more than that, by 4.
+NARROWEST = 32
 # In single precision the steps of a run at rest are rounding: 1e-5 of the largest, squared, is as small as they get.
 SINGLE_SETTLED = 1e-10
 # A loss this far below its largest has vanished, and the sharpness is the curvature.
@@ -137,16 +140,16 @@ def _fresh(system: Map, batched: tuple[str, ...], lanes: jax.Array) -> Lane:
 
 @partial(jax.jit, static_argnames=("batched",))
 def _advance(
-    system: Map, batched: tuple[str, ...], lanes: Lane, fresh: Lane, enter: jax.Array, blocks: Any, horizon: Any
+    system: Map, batched: tuple[str, ...], lanes: Lane, fresh: Lane, enter: jax.Array, keep: Any, horizon: Any
 ) -> Lane:
-    """Let runs enter where ``enter`` says so, then advance all lanes by ``blocks`` blocks."""
+    """Let runs enter where ``enter`` says so, then advance all lanes until no more than ``keep`` are running."""
 
     def choose(new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(enter.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
 
     lanes = jax.tree.map(choose, fresh, lanes)
     one = jax.vmap(_block, in_axes=(batch_axes(system, batched), 0, None))
-    return lax.fori_loop(0, blocks, lambda _, c: one(system, c, horizon), lanes)
+    return lax.while_loop(lambda c: jnp.sum(c.status == RUNNING) > keep, lambda c: one(system, c, horizon), lanes)
 
 
 @partial(jax.jit, static_argnames=("batched",))
@@ -188,25 +191,29 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     Cost: the steps of every run, rounded up to 25; memory grows with ``system.lanes``, not with ``points``, except for
     the last state of each run.
     """
-    width = min(points, type(system).lanes)
+    widest = width = min(points, type(system).lanes)
     values = [np.asarray(getattr(system, n)) for n in batched]
     horizon = rounded_steps(steps) // BLOCK
     inside = np.broadcast_to(np.asarray(system.admissible()), (points,))
     waiting = list(np.flatnonzero(inside)[::-1])
     who = np.full(width, -1)
     kept: list[np.ndarray] = []
-    blocks = 1
     lanes: Any = None
     fresh: Any = None
     shape: Any = None
     while waiting or (who >= 0).any():
+        if lanes is not None and not waiting and (who >= 0).sum() <= _narrower(width) < width:
+            lanes, who = _narrowed(lanes, who, _narrower(width))
+            width, fresh = len(who), lanes
         enter = np.zeros(width, bool)
         for k in np.flatnonzero(who < 0)[: len(waiting)]:
             who[k], enter[k] = waiting.pop(), True
         mine = with_rows(system, batched, values, np.maximum(who, 0))
         if lanes is None or enter.any():
             fresh = _fresh(mine, batched, jnp.zeros(width))
-        lanes = _advance(mine, batched, fresh if lanes is None else lanes, fresh, jnp.asarray(enter), blocks, horizon)
+        narrower = _narrower(width)
+        keep = int((who >= 0).sum() * (1 - IDLE)) if waiting else narrower if narrower < width else 0
+        lanes = _advance(mine, batched, fresh if lanes is None else lanes, fresh, jnp.asarray(enter), keep, horizon)
         status = np.asarray(lanes.status)
         ended = np.flatnonzero((who >= 0) & (status != RUNNING))
         if ended.size:
@@ -215,13 +222,22 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
             for column, leaf in zip(kept, leaves, strict=True):
                 column[who[ended]] = np.asarray(leaf)[ended]
             who[ended] = -1
-        share = ended.size / width
-        blocks = min(2 * blocks, MOST_BLOCKS) if share < 0.03 else max(1, blocks // 2) if share > 0.2 else blocks
     if not kept:
         return blank(points) | {"horizon": np.asarray(BLOCK * horizon)}
     index = np.flatnonzero(inside)
     kept_lanes = jax.tree.unflatten(shape, [column[index] for column in kept])
-    return _collect(system, batched, values, kept_lanes, index, width, horizon)
+    return _collect(system, batched, values, kept_lanes, index, widest, horizon)
+
+
+def _narrower(width: int) -> int:
+    """The width that follows ``width``; the same one at the end."""
+    return width if width <= NARROWEST else max(width // 16 if width > 256 else width // 4, NARROWEST)
+
+
+def _narrowed(lanes: Lane, who: np.ndarray, width: int) -> tuple[Lane, np.ndarray]:
+    """The lanes that still run, in a batch of ``width`` lanes, filled up with finished ones."""
+    order = np.argsort(who < 0, kind="stable")[:width]
+    return jax.tree.map(lambda leaf: leaf[order], lanes), who[order]
 
 
 def _collect(

@@ -71,12 +71,20 @@ def test_order_does_not_matter(batch: tuple[Quadratic1D, Arrays], rng: np.random
 
 
 @pytest.mark.parametrize("width", [1, 7, 64])
-def test_the_number_of_lanes_does_not_matter(width: int, batch: tuple[Quadratic1D, Arrays], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_lanes_does_not_matter(
+    width: int, batch: tuple[Quadratic1D, Arrays], monkeypatch: pytest.MonkeyPatch
+) -> None:
     system, values = batch
     values = {k: v[:40] for k, v in values.items()}
     whole = go(system, values)
     monkeypatch.setattr(Quadratic1D, "lanes", width)
-    same(go(system, values), whole)
+    narrow = go(system, values)
+    for name in ("status", "run_steps", "horizon"):
+        np.testing.assert_array_equal(narrow[name], whole[name])
+    # A program of another width may round its sums in another order; none of these starts is chaotic.
+    calm = narrow["status"] != march.ESCAPED
+    for name in ("curvature", "curvature_mean", "motion_max", "motion"):
+        np.testing.assert_allclose(narrow[name][calm], whole[name][calm], rtol=1e-9, atol=1e-30, err_msg=name)
 
 
 def test_how_often_the_host_looks_does_not_matter(batch: tuple[Quadratic1D, Arrays], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,15 +99,16 @@ def test_how_often_the_host_looks_does_not_matter(batch: tuple[Quadratic1D, Arra
 def test_neighbours_do_not_matter(batch: tuple[Quadratic1D, Arrays], monkeypatch: pytest.MonkeyPatch) -> None:
     """A run among runs that overflow, hold NaN, or do not exist is the run among its like."""
     system, values = batch
-    whole = go(system, values)
-    good = np.flatnonzero(whole["status"] == march.SETTLED)[:8]
+    good = np.flatnonzero(go(system, values)["status"] == march.SETTLED)[:8]
+    # As many lanes, so that the program is the same.
+    quiet = rows(go(system, {k: np.repeat(v[good], 2) for k, v in values.items()}), slice(None, None, 2))
     for z, T in ((3.0, 1e8), (1e150, 1e300), (5.0, 0.0), (np.nan, 1.0)):
         among = {"z": np.full(16, z), "T": np.full(16, T)}
         among["z"][::2], among["T"][::2] = values["z"][good], values["T"][good]
         system_, batched = Quadratic1D(eps=np.float64(0.05), E=np.float64(0.0)), ("T", "z")
         ready = march.with_rows(as_leaves(system_, "float64"), batched, [among["T"], among["z"]], np.arange(16))
         got = march.march(ready, batched, 16, STEPS)
-        same(rows(got, slice(None, None, 2)), rows(whole, good))
+        same(rows(got, slice(None, None, 2)), quiet)
         assert not np.any(np.isin(got["status"][1::2], (march.SETTLED, march.HORIZON)))
 
 
@@ -134,7 +143,7 @@ def _trajectory(system: Any) -> Any:
     return jax.lax.scan(one, system.init(), None, length=STEPS + 1)[1]
 
 
-def plain(system: Any, settled: float) -> Arrays:
+def plain(system: Any, settled: float) -> dict[str, Any]:
     """What march should return, by the definitions in its docstring."""
     move, loss, curvature, gone = (np.asarray(v) for v in _trajectory(as_leaves(system, "float64")))
     block, window = march.BLOCK, STEPS // march.WINDOWS
@@ -144,6 +153,7 @@ def plain(system: Any, settled: float) -> Arrays:
             status, end = march.ESCAPED, t
             break
         quiet = np.max(move[t - block : t]) <= settled * np.max(move[:t])
+        # A step that grows is no rest, however small.
         growing = t > block and np.max(move[t - block : t]) > np.max(move[t - 2 * block : t - block])
         if quiet and not growing and t < STEPS:
             status, end = march.SETTLED, t
@@ -152,13 +162,15 @@ def plain(system: Any, settled: float) -> Arrays:
     looks = [curvature[p][:: march.STEPS_PER_LOOK] for p in pieces]
     seen = loss[:end]
     above = seen[1:] > march.FLOOR * np.maximum.accumulate(seen)[:-1]
+    ratios = np.where(above, seen[1:], 0.0) / np.where(seen[:-1] > 0, seen[:-1], 1.0)
     return {
         "status": np.asarray(status), "run_steps": np.asarray(end),
         "motion": np.array([np.max(move[p], initial=0.0) for p in pieces]),
         "curvature_mean": np.array([v.mean() if v.size else np.nan for v in looks]),
         "curvature_top": np.array([np.max(v, initial=0.0) for v in looks]),
-        "motion_max": np.max(move[:end]), "loss_max": np.max(seen), "rises": np.sum(above & (seen[1:] > seen[:-1] * (1 + march.RISE))),
-        "max_ratio": max(1.0, np.max(np.where(above, seen[1:] / seen[:-1], 0.0), initial=0.0)),
+        "motion_max": np.max(move[:end]), "loss_max": np.max(seen),
+        "rises": np.sum(above & (seen[1:] > seen[:-1] * (1 + march.RISE))),
+        "max_ratio": np.max(ratios, initial=0.0),
         "curvature_start": curvature[0], "curvature": curvature[end], "loss": loss[end],
     }  # fmt: skip
 
@@ -174,23 +186,34 @@ KINDS: dict[str, tuple[Any, dict[str, float]]] = {
 }
 
 
+def alone(kind: str) -> dict[str, Any]:
+    """One of KINDS by the plain loop."""
+    base, start = KINDS[kind]
+    kept = {f: getattr(base, f) for f in ("eps", "y") if hasattr(base, f)}
+    return plain(type(base)(**kept, **start), type(base).settled)
+
+
+ON_THE_WAY_OUT = ("motion", "motion_max", "max_ratio", "loss_max", "curvature_mean", "curvature_top", "curvature", "loss",
+                  "rises")  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_against_a_plain_loop(kind: str) -> None:
     base, start = KINDS[kind]
-    want = plain(type(base)(**{f: getattr(base, f) for f in ("eps", "y") if hasattr(base, f)}, **start), type(base).settled)
+    want = alone(kind)
     got = rows(go(base, {k: np.array([v]) for k, v in start.items()}), 0)
     assert int(got["status"]) == int(want["status"])
     assert int(got["run_steps"]) == int(want["run_steps"])
     assert int(got["horizon"]) == STEPS
     for name in want:
-        if kind == "escapes" and name in ("motion", "motion_max", "max_ratio", "loss_max", "curvature_mean", "curvature_top", "curvature", "loss", "rises"):
+        if kind == "escapes" and name in ON_THE_WAY_OUT:
             continue  # numbers on the way to infinity
         # Regular orbits: the same arithmetic, compiled in another program; errors grow at most like t at the edge.
         np.testing.assert_allclose(got[name], want[name], rtol=1e-9, atol=1e-30, err_msg=name)
 
 
 def test_kinds_are_what_they_are_called() -> None:
-    status = {k: int(plain(type(b)(**{f: getattr(b, f) for f in ("eps", "y") if hasattr(b, f)}, **s), 1e-16)["status"]) for k, (b, s) in KINDS.items()}
+    status = {kind: int(alone(kind)["status"]) for kind in KINDS}
     assert status["escapes"] == march.ESCAPED
     assert status["edge"] == status["cycles"] == march.HORIZON
     assert status["settles at once"] == status["settles"] == status["catapult"] == march.SETTLED
@@ -198,18 +221,18 @@ def test_kinds_are_what_they_are_called() -> None:
 
 def test_many_data_against_a_plain_loop() -> None:
     """The curvature is tracked by power iteration: from below, and closely once the top mode has been found."""
-    system = quadratic(20, 40, 0.25, 0.3, seed=2)
+    system = quadratic(20, 40, 0.45, 0.3, seed=2)
     want = plain(system, 0.0)
-    got = rows(go(system, {"sigma_z": np.array([0.25]), "sigma_J": np.array([0.3])}), 0)
+    got = rows(go(system, {"sigma_z": np.array([0.45]), "sigma_J": np.array([0.3])}), 0)
     for name in ("curvature_start", "motion_max", "loss_max"):
         np.testing.assert_allclose(got[name], want[name], rtol=1e-9)
     np.testing.assert_allclose(got["motion"], want["motion"], rtol=1e-8)
+    assert got["status"] == march.HORIZON, "the run uses all windows"
     short = 1 - got["curvature_mean"] / want["curvature_mean"]
-    # A Rayleigh quotient is at most the eigenvalue (rounding: 1e-12). The gap to the second is some per cent of the
-    # eigenvalue, so that 20 looks a window turn the estimate by a factor of e^-2 and more: a percent in the first
-    # window, a thousandth from the fifth on.
+    # A Rayleigh quotient is at most the eigenvalue (rounding: 1e-12). This run wanders and its top mode turns all the
+    # time; after the first eighth, in which it is found, what is missed must be small beside the distance to the edge.
     assert np.all(short > -1e-12)
-    assert short[0] < 0.05 and np.all(short[4:] < 2e-3), short
+    assert np.all(short[2:] < 0.01), short
     assert np.all(got["curvature_top"] <= want["curvature_top"] * (1 + 1e-12))
     assert got["curvature"] == pytest.approx(want["curvature"], rel=1e-9), "at the end it is exact"
 
@@ -218,9 +241,10 @@ def test_many_data_against_a_plain_loop() -> None:
 
 
 def test_steps_are_multiples_of_25_up_to_the_horizon(batch: tuple[Quadratic1D, Arrays]) -> None:
-    for steps in (1, 200, 201, 1000):
+    unit = march.BLOCK * march.WINDOWS
+    for steps in (1, unit, unit + 1):
         got = go(*batch, steps=steps)
-        assert got["horizon"] == march.rounded_steps(steps) == 200 * -(-steps // 200)
+        assert got["horizon"] == march.rounded_steps(steps) == unit * -(-steps // unit)
         ran = got["status"] >= 0
         taken = got["run_steps"][ran]
         assert np.all(taken % 25 == 0) and np.all(taken >= 25) and np.all(taken <= got["horizon"])
@@ -244,7 +268,7 @@ def test_points_without_a_run_are_left_out() -> None:
     for name, value in got.items():
         if name not in ("status", "horizon"):
             assert np.all(np.isnan(value[[0, 2]])), name
-            assert np.all(np.isfinite(value[1][: 1 if value.ndim > 1 else None])), name
+            assert np.isfinite(np.ravel(value[1])[0]), name
     none = go(system, {k: v[[0, 2]] for k, v in values.items()})
     assert np.all(none["status"] == -1) and none["horizon"] == STEPS and none.keys() == got.keys()
     record = answer(Recipe(Quadratic1D, {}, STEPS, vocabulary="edge"), system, values)
@@ -254,7 +278,8 @@ def test_points_without_a_run_are_left_out() -> None:
 
 
 def test_a_run_that_does_not_move_has_no_phase() -> None:
-    record = answer(Recipe(Quadratic1D, {}, STEPS, vocabulary="edge"), Quadratic1D(), {"z": np.zeros(3), "T": np.array([0.0, 1.0, 3.0])})
+    values = {"z": np.zeros(3), "T": np.array([0.0, 1.0, 3.0])}
+    record = answer(Recipe(Quadratic1D, {}, STEPS, vocabulary="edge"), Quadratic1D(), values)
     assert np.all(record["phase"] == EDGE.undecided) and np.all(record["rule"] == 5)
 
 
@@ -279,7 +304,8 @@ class Counter(Map):
 def test_a_users_map() -> None:
     record = {k: v[0] for k, v in answer(Recipe(Counter, {}, 1000, vocabulary="edge"), Counter(), {}).items()}
     assert EDGE.label(record["phase"]) == "flat" and record["settled"] == 1
-    # The pace's steps are 0.04 0.9^t against the first move's sqrt(3) / 2: a ratio of 1e-8 after ln(4.6e-10 ..) / ln 0.9 = 146 steps.
+    # The pace's steps are 0.04 0.9^t against the first move's sqrt(3) / 2: a ratio of 1e-8
+    # after ln(2.2e-7) / ln 0.9 = 146 steps, and one whole block of 25 later.
     assert record["run_steps"] == 175
     assert record["curvature"] == pytest.approx(0.6 + 0.4 * 0.9**175, abs=1e-12)
     assert record["loss"] == pytest.approx(1.5 * 0.25**175, rel=1e-9)

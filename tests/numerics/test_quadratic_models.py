@@ -133,13 +133,13 @@ def test_a_start_that_is_off_by_1e_9_is_seen(wrong: float) -> None:
     "w", [(1.0, -0.3), (0.7,), (1.0, -0.2, 0.0), (1.5, 0.4, -0.6, -0.05, 0.0, 0.9)], ids=["2", "1", "zero", "6"]
 )
 def test_any_eigenvalues_in_a_rotated_basis(w: tuple[float, ...], rng: np.random.Generator) -> None:
-    """Gradient descent on theta itself with Q = O diag(w) O^T, by NumPy, against the modes; zero eigenvalues too."""
+    """Gradient descent on theta itself with Q = R diag(w) R^T, by NumPy, against the modes; zero eigenvalues too."""
     values = np.array(w)
-    O, _ = np.linalg.qr(rng.standard_normal((len(w), len(w))))
-    Q = O @ np.diag(values) @ O.T
+    basis, _ = np.linalg.qr(rng.standard_normal((len(w), len(w))))
+    Q = basis @ np.diag(values) @ basis.T
     modes = 0.8 * rng.standard_normal(len(w))
     lr, E = 0.6, 0.4
-    theta = O @ modes
+    theta = basis @ modes
     want_z, want_T = [], []
     for _ in range(STEPS + 1):
         z = 0.5 * (theta @ Q @ theta - E)
@@ -147,7 +147,7 @@ def test_any_eigenvalues_in_a_rotated_basis(w: tuple[float, ...], rng: np.random
         want_T.append(lr * np.sum((Q @ theta) ** 2))
         theta = theta - lr * z * (Q @ theta)
     dz, dT = allowance(np.sqrt(lr) * values * modes, values, lr * E)
-    # Products with O in 53 bits: P roundings each, two products a step.
+    # Products with R in 53 bits: P roundings each, two products a step.
     more = 4 * len(w)
     for system in (Quadratic1D(theta=modes, w=values, lr=lr, E=E), Quadratic1DParameters(theta=modes, w=values, lr=lr, E=E)):
         z, T = watch(system)
@@ -163,7 +163,10 @@ def test_conserved_quantity_drifts_by_rounding_only(start: tuple[float, float, f
 
     @jax.jit
     def follow(s: Any) -> Any:
-        return jax.lax.scan(lambda x, _: (s.step(x), (s.conserved(x), jnp.sum(x.c**2 / jnp.abs(s.eigenvalues())))), s.init(), None, 2000)[1]
+        def one(x: Any, _: Any) -> Any:
+            return s.step(x), (s.conserved(x), jnp.sum(x.c**2 / jnp.abs(s.eigenvalues())))
+
+        return jax.lax.scan(one, s.init(), None, 2000)[1]
 
     drift, size = (np.asarray(v) for v in follow(system))
     steps = np.arange(2000)
@@ -220,7 +223,10 @@ class Net:
         self.v, self.U = self.v - lr * z * h, self.U - lr * z * np.outer(self.v, self.x)
 
 
-@pytest.mark.parametrize(("K", "N", "y", "start"), [(1, 1, 0.0, 1.2), (3, 5, 0.0, 2.5), (8, 2, 0.7, 1.8), (4, 6, -1.1, 0.7), (6, 6, 0.2, 2.9)])
+NETS = [(1, 1, 0.0, 1.2), (3, 5, 0.0, 2.5), (8, 2, 0.7, 1.8), (4, 6, -1.1, 0.7), (6, 6, 0.2, 2.9)]
+
+
+@pytest.mark.parametrize(("K", "N", "y", "start"), NETS)
 def test_linear_net_is_a_net(K: int, N: int, y: float, start: float, rng: np.random.Generator) -> None:
     net = Net(K, N, rng)
     lr = start / net.values(1.0, y)[1]
@@ -229,7 +235,7 @@ def test_linear_net_is_a_net(K: int, N: int, y: float, start: float, rng: np.ran
     assert system.admissible()
     got_z, got_T = watch(system)
     shift = lr * net.size * y
-    worst = 0.0
+    worst, k = 0.0, 0
     # The map's own derivative, as a bound on how an error grows: both rows of [[1 - T + 2 z (z + half), -z], ...].
     bound = 100 * (K + N) * EPS
     for k in range(STEPS + 1):
@@ -370,9 +376,9 @@ def test_variances_of_the_draws(symmetry: str, off: float, diagonal: float) -> N
     for sample, v in ((upper, off), (on, diagonal), (J.ravel(), 1.0), (z, 1.0)):
         assert abs(sample.mean()) < 5 * np.sqrt(v / sample.size)
         assert abs(np.mean(sample**2) - v) < 5 * v * np.sqrt(2 / sample.size)
-    correlation = np.mean(upper * lower) / off
-    assert correlation == (pytest.approx(0, abs=5 / np.sqrt(upper.size)) if symmetry == "iid" else pytest.approx(np.mean(upper**2) / off))
-    if symmetry != "iid":
+    if symmetry == "iid":
+        assert abs(np.mean(upper * lower)) < 5 / np.sqrt(upper.size)
+    else:
         np.testing.assert_array_equal(Q, np.swapaxes(Q, 1, 2))
 
 
@@ -392,8 +398,12 @@ def test_the_draws_of_a_seed_are_shared_by_all_widths_and_by_no_other_seed() -> 
 # --- observables --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("space", ["parameters", "function"])
-@pytest.mark.parametrize(("D", "P"), [(3, 5), (6, 4)])
+OBSERVED = (
+    "residual", "loss", "hessian", "sharpness", "curvature", "leading_curvatures", "top_mode", "projected_Q", "nonlinearity",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("D", "P", "space"), [(3, 5, "function"), (6, 4, "parameters")])
 def test_observables_are_those_of_autodiff(D: int, P: int, space: str) -> None:
     system = as_leaves(quadratic(D, P, 0.8, 0.5, lr=0.3, space=space, seed=4), "float64")
     phi = as_leaves(quadratic(D, P, 0.8, 0.5, lr=0.3, seed=4), "float64")
@@ -401,7 +411,7 @@ def test_observables_are_those_of_autodiff(D: int, P: int, space: str) -> None:
     Q, lr = tensor(system), 0.3
     z0, J0 = np.asarray(phi.z0()), np.asarray(phi.J0())
 
-    def model(theta: jax.Array) -> jax.Array:
+    def model(theta: jax.Array) -> Any:
         return z0 + J0 @ theta + 0.5 * jnp.einsum("aij,i,j->a", Q, theta, theta)
 
     def loss(theta: jax.Array) -> jax.Array:
@@ -413,8 +423,7 @@ def test_observables_are_those_of_autodiff(D: int, P: int, space: str) -> None:
         for _ in range(3):
             state, theta = system.step(state), phi.step(theta)
         autodiff = model(theta), jax.jacfwd(model)(theta), jax.hessian(loss)(theta), theta - lr * jax.grad(loss)(theta)
-        names = ("residual", "loss", "hessian", "sharpness", "curvature", "leading_curvatures", "top_mode", "projected_Q", "nonlinearity")
-        own = {name: getattr(system, name)(state) for name in names} | {"step": phi.step(theta)}
+        own = {name: getattr(system, name)(state) for name in OBSERVED} | {"step": phi.step(theta)}
         return own | {"start": system.start_curvature(), "first": system.curvature(system.init())}, autodiff
 
     own, (z, J, H, stepped) = jax.tree.map(np.asarray, compare(system, phi))
@@ -423,8 +432,9 @@ def test_observables_are_those_of_autodiff(D: int, P: int, space: str) -> None:
     v = modes[:, -1] * np.sign(modes[np.argmax(np.abs(modes[:, -1])), -1])
     second = 0.5 * lr**2 * np.linalg.norm(np.einsum("aij,i,j->a", Q, u, u))
     want = {
-        "residual": z, "loss": 0.5 * z @ z, "hessian": H, "sharpness": lr * np.linalg.eigvalsh(H)[-1], "curvature": lr * kernel[-1],
-        "leading_curvatures": lr * kernel[-min(D, P) :], "top_mode": v, "projected_Q": np.linalg.eigvalsh(np.einsum("a,aij->ij", v, Q)),
+        "residual": z, "loss": 0.5 * z @ z, "hessian": H, "sharpness": lr * np.linalg.eigvalsh(H)[-1],
+        "curvature": lr * kernel[-1], "leading_curvatures": lr * kernel[-min(D, P) :], "top_mode": v,
+        "projected_Q": np.linalg.eigvalsh(np.einsum("a,aij->ij", v, Q)),
         "nonlinearity": second / (lr * np.linalg.norm(J @ u)), "step": stepped, "start": own["first"],
     }  # fmt: skip
     for name, value in want.items():
@@ -446,7 +456,8 @@ def test_sharpness_of_one_datum_is_that_of_the_hessian(w: tuple[float, ...], rng
 
 def test_a_run_records_them() -> None:
     run = tp.run("quadratic", D=4, P=6, sigma_z=0.3, sigma_J=0.4, steps=400, observables=())
-    for name in ("loss", "residual", "curvature", "sharpness", "leading_curvatures", "nonlinearity", "projected_q", "top_residual"):
+    names = ("loss", "residual", "curvature", "sharpness", "leading_curvatures", "nonlinearity", "projected_q", "top_residual")
+    for name in names:
         assert name in run.observables, name
         assert np.all(np.isfinite(run.observables[name])), name
     np.testing.assert_allclose(run.observables["leading_curvatures"][:, 0], run.observables["curvature"], rtol=1e-12)

@@ -17,7 +17,6 @@ from trainphase.figures._panels import EDGE
 from trainphase.figures.one_datum_planes import (
     BLUE,
     CURVATURE,
-    FORBIDDEN,
     GREEN,
     ORANGE,
     PURPLE,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     import xarray
 
 # Starts: colour and symbol together, so that they are told apart without colour.
-LOOKS = ((BLUE, "o"), (RED, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), ("#000000", "P"))
+LOOKS = ((BLUE, "o"), (RED, "s"), (SKY, "^"), (ORANGE, "D"), ("#7F7F7F", "v"), ("#000000", "P"))
 VALLEY = LinearSegmentedColormap.from_list("valley", ["#FFFFFF", "#DCE6F0", "#9DB7D2", "#6285AE"])
 LOWEST = 1e-5  # losses below this have one shade
 
@@ -46,6 +45,7 @@ def landscape(dataset: xarray.Dataset) -> Figure:
     with style.context():
         fig = style.figure(0.86 * style.DOUBLE, 2.55 * rows + 0.75)
         axes = fig.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
+        image: Any = None
         for k, row in enumerate(axes):
             start = dataset["theta"].values[k, 0]
             for ax, name, word in zip(row, ("theta", "theta_even"), ("every step", "every other step"), strict=True):
@@ -54,8 +54,7 @@ def landscape(dataset: xarray.Dataset) -> Figure:
                 _level(ax, dataset, start)
                 path = dataset[name].values[k]
                 path = path[np.isfinite(path).all(1)]
-                ax.plot(*path.T, color=style.INK, lw=0.55, alpha=0.8, zorder=3)
-                ax.scatter(*path.T, c=np.arange(len(path)) ** 0.5, cmap="plasma", vmax=len(path) ** 0.5 * 1.15, s=6, lw=0, zorder=3.5)
+                ax.plot(*path.T, color=style.INK, lw=0.5, marker="o", ms=1.9, mew=0, zorder=3)
                 ax.plot(*path[0], marker="x", ms=6, mew=1.6, color=style.INK, ls="none", zorder=5)
                 ax.plot(*path[-1], marker="*", ms=9, mfc="#F0E442", mec=style.INK, mew=0.7, ls="none", zorder=5)
                 if k == 0:
@@ -64,15 +63,20 @@ def landscape(dataset: xarray.Dataset) -> Figure:
                     ax.set_xlabel(r"$\theta_1$")
             curvature = dataset["curvature"].values[k]
             ends = curvature[0], curvature[np.isfinite(curvature)][-1]
-            words = rf"$\lambda$: {ends[0]:.3f} $\rightarrow$ {ends[1]:.3f}"
+            words = rf"$\theta_0 = {pair(start)}$" + "\n" + rf"$\lambda$: {ends[0]:.3f} $\rightarrow$ {ends[1]:.3f}"
             box = {"facecolor": "white", "alpha": 0.85, "lw": 0, "pad": 1.5}
-            row[0].text(0.03, 0.03, words, transform=row[0].transAxes, fontsize="small", bbox=box, zorder=6)
+            row[0].text(0.97, 0.03, words, transform=row[0].transAxes, fontsize="small", bbox=box, zorder=6, ha="right")
             row[0].set_ylabel(r"$\theta_2$")
         fig.colorbar(image, ax=axes, label="loss (target units squared)", pad=0.015, aspect=35, extend="min")
         same = Line2D([], [], color=RED, lw=1.2, ls=(0, (4, 1.5)), label=r"curvature $\lambda$ of the start")
         style.legend(fig, [*_marks(), same])
         fig.suptitle(rf"eigenvalues 1 and $-{dataset.attrs['eps']:g}$, step size {dataset.attrs['lr']:g}", fontsize="medium")
         return fig
+
+
+def pair(start: Sequence[float]) -> str:
+    """A point of the plane of parameters as mathematics."""
+    return f"({start[0]:.1f}, {start[1]:.2f})".replace("-", "{-}")
 
 
 def _valley(ax: Axes, dataset: xarray.Dataset) -> Any:
@@ -108,21 +112,19 @@ def edge_page(runs: xarray.Dataset, field: xarray.Dataset) -> Figure:
     eps = runs.attrs["eps"]
     with style.context():
         fig = style.figure(style.DOUBLE, 2.9)
-        left, middle, right = fig.subplots(1, 3, gridspec_kw={"width_ratios": [1, 1.05, 1]})
+        left, middle, right = fig.subplots(1, 3, gridspec_kw={"width_ratios": [1, 1.05, 1], "wspace": 0.06})
         for ax in (left, middle, right):
             style.pin(ax)
         handles = _in_time(left, runs)
         _limits(middle, (field["z"], 0.03), (field["T"], 0.06))
         middle.axhline(EDGE, color=style.INK, lw=0.7, ls=(0, (1, 1.4)), zorder=2)
-        top = np.minimum(field["line"].values * 2, middle.get_ylim()[1])
-        middle.fill_between(field["line"].values, middle.get_ylim()[0], np.maximum(top, middle.get_ylim()[0]), color=FORBIDDEN, lw=0)
         middle.plot(field["line"], field["f_z"], color=PURPLE, lw=2.2, alpha=0.8, zorder=2.6)
         middle.plot(field["line"], field["f_T"], color=GREEN, lw=1.0, ls=(0, (3, 1.5)), zorder=2.7)
         _paths(middle, runs, "T")
         middle.set(xlabel=RESIDUAL, ylabel=CURVATURE)
-        _limits(right, (field["near"], 0.015), (field["y"], 0.03))
-        right.axhline(0.0, color=PURPLE, lw=2.2, alpha=0.8, zorder=2.6)
-        right.axhline(-eps / 2, color=style.INK, lw=0.9, ls=(0, (4, 1.5)), zorder=2.8)
+        _limits(right, (field["near"], 0.02), (field["y"], 0.003))
+        right.axhline(0.0, color=PURPLE, lw=2.2, alpha=0.8, zorder=2.3)
+        right.axhline(-eps / 2, color=style.INK, lw=0.9, ls=(0, (4, 1.5)), zorder=4)
         _paths(right, runs, "y")
         right.set(xlabel=RESIDUAL, ylabel=r"$y = T(0) - f_{\tilde{z}}(\tilde{z})$")
         panel_letters((left, middle, right))
@@ -151,7 +153,8 @@ def _in_time(ax: Axes, runs: xarray.Dataset) -> list[Any]:
     marks = ("", "x", "+", "1")
     handles: list[Any] = []
     for j, rate in enumerate(rates):
-        ink: dict[str, Any] = {"color": style.INK, "lw": 0.9} if j == 0 else {"marker": marks[j], "ls": "none", "ms": 4, "mew": 0.8}
+        symbol: dict[str, Any] = {"marker": marks[j], "ls": "none", "ms": 4, "mew": 0.8}
+        ink: dict[str, Any] = {"color": style.INK, "lw": 0.9} if j == 0 else symbol
         handles.append(Line2D([], [], **{"color": style.INK, **ink}, label=rf"$\eta = {rate:g}$"))
         for k in range(values.shape[1]):
             even = np.arange(0, values.shape[2], 2)
@@ -187,14 +190,15 @@ def step_sizes(runs: xarray.Dataset, scan: xarray.Dataset, starts: Sequence[Sequ
             style.pin(ax)
             handles = []
             for lr, (colour, mark) in zip(runs["lr"].values, LOOKS, strict=False):
-                values = runs["curvature"].sel(lr=lr).values[k, :shown]
-                values = np.where(np.abs(values) < 1e3, values, np.nan)
-                ax.plot(values, color=colour, marker=mark, ms=2.4, mew=0, lw=0.7)
+                values = _held(runs["curvature"].sel(lr=lr).values[k])[:shown]
+                # An odd stride, so that symbols fall on both branches of an oscillation.
+                every = (list(runs["lr"].values).index(lr) if values[-1] < 10 else 0, 7)
+                ax.plot(values, color=colour, marker=mark, ms=3.2, mew=0, lw=0.8, markevery=every)
                 handles.append(Line2D([], [], color=colour, marker=mark, ms=3.5, lw=0.9, label=rf"$\eta = {lr:g}$"))
             ax.axhline(EDGE, color=style.INK, lw=0.7, ls=(0, (1, 1.4)))
             ax.axhline(2 - eps / 2, color=style.INK, lw=0.8, ls=(0, (4, 1.5)))
             ax.set(xlabel="step", ylim=(0, 4.6), xlim=(-1, shown - 1))
-            ax.set_title(rf"$\theta_0 = ({start[0]:g},\,-{abs(start[1]):g})$")
+            ax.set_title(rf"$\theta_0 = {pair(start)}$")
         axes[0].set_ylabel(CURVATURE)
         handles.append(Line2D([], [], color=style.INK, lw=0.8, ls=(0, (4, 1.5)), label=r"$2 - \epsilon/2$"))
         _scan(axes[-1], scan, starts, eps)
@@ -203,21 +207,30 @@ def step_sizes(runs: xarray.Dataset, scan: xarray.Dataset, starts: Sequence[Sequ
         return fig
 
 
+def _held(values: np.ndarray) -> np.ndarray:
+    """A series with its last value held after a run has settled, and infinite after it has escaped."""
+    kept = np.isfinite(values) & (np.abs(values) < 1e3)
+    end = int(np.argmin(kept)) if not kept.all() else values.size
+    settled = not (values[end:] > 1e3).any() and end > 0
+    return np.concatenate([values[:end], np.full(values.size - end, values[end - 1] if settled else 1e3)])
+
+
 def _scan(ax: Axes, scan: xarray.Dataset, starts: Sequence[Sequence[float]], eps: float) -> None:
-    """Final T against the step size, and the step sizes that diverge."""
+    """Final T against the step size; above the frame's upper line, the step sizes that diverge."""
     style.pin(ax)
-    lr = scan["lr"].values
+    lr, top = scan["lr"].values, 2.3
     gone = scan["phase"].values == style.vocabulary(scan).index("divergent")
     for k, ((colour, mark), start) in enumerate(zip(((SKY, "o"), (RED, "s")), starts, strict=False)):
         kept = np.where(gone[k], np.nan, scan["curvature"].values[k])
-        ax.plot(lr, kept, color=colour, marker=mark, ms=2.0, mew=0, ls="none", rasterized=lr.size > 500,
-                label=rf"$({start[0]:g},\,-{abs(start[1]):g})$")  # fmt: skip
-        first = lr[gone[k]].min() if gone[k].any() else np.nan
-        ax.axvline(first, color=colour, lw=0.9, ls=((0, (2, 1)), (0, (5, 1.5)))[k])
+        many: dict[str, Any] = {"color": colour, "mew": 0, "ls": "none", "rasterized": lr.size > 500}
+        ax.plot(lr, kept, marker=mark, ms=2.0, label=rf"${pair(start)}$", **many)
+        ax.plot(lr[gone[k]], np.full(gone[k].sum(), top + 0.1 + 0.15 * k), marker="|", ms=4, **{**many, "mew": 0.6})
+    ax.axhline(top, color=style.INK, lw=0.6)
+    ax.text(0.03, top + 0.175, "diverges:", fontsize="small", va="center")
     ax.axhline(EDGE, color=style.INK, lw=0.7, ls=(0, (1, 1.4)))
     ax.axhline(2 - eps / 2, color=style.INK, lw=0.8, ls=(0, (4, 1.5)))
-    ax.set(xlabel=r"step size $\eta$", ylabel="final $T(0)$", xlim=(0, lr[-1]), ylim=(0, 2.3))
-    ax.legend(loc="lower center", markerscale=2)
+    ax.set(xlabel=r"step size $\eta$", ylabel="final $T(0)$", xlim=(0, lr[-1]), ylim=(0, top + 0.35), yticks=[0, 0.5, 1, 1.5, 2])
+    ax.legend(loc="lower right", markerscale=2)
 
 
 def deviation(dataset: xarray.Dataset) -> Figure:

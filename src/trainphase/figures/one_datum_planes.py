@@ -54,7 +54,7 @@ def frame(ax: Axes, dataset: xarray.Dataset) -> None:
     for name, axis in (("z", "x"), ("T", "y")):
         values = dataset[name].values
         getattr(ax, f"set_{axis}lim")(values.min(), values.max())
-        getattr(ax, f"{axis}axis").set_major_locator(MaxNLocator(6))
+        getattr(ax, f"{axis}axis").set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     ax.set_xlabel(RESIDUAL)
     ax.set_ylabel(CURVATURE)
 
@@ -72,9 +72,10 @@ def background(ax: Axes, dataset: xarray.Dataset) -> None:
     line, (bottom, top) = dataset["line"].values, ax.get_ylim()
     low = np.minimum(dataset["low"].values, top)
     high = np.maximum(np.minimum(dataset["high"].values, top), bottom)
+    beyond = np.where(np.isfinite(dataset["low"].values), np.maximum(high, np.maximum(low, bottom)), bottom)
     options: dict[str, Any] = {"color": FORBIDDEN, "lw": 0, "zorder": 1.5}
     ax.fill_between(line, bottom, np.maximum(low, bottom), **options)
-    ax.fill_between(line, np.maximum(high, np.maximum(low, bottom)), top, **options)
+    ax.fill_between(line, beyond, top, **options)
     for edge in (dataset["low"].values, dataset["high"].values):
         kept = np.where(np.isfinite(edge) & (edge <= top), edge, np.nan)
         ax.plot(line, kept, color=style.GREY, lw=0.6, zorder=1.6)
@@ -86,10 +87,17 @@ def nullclines(ax: Axes, dataset: xarray.Dataset, colours: tuple[str, str]) -> l
     line, handles = dataset["line"].values, []
     after = r"_{t+2}" if steps == 2 else r"_{t+1}"
     looks: tuple[dict[str, Any], ...] = (
-        {"color": colours[0], "lw": 1.5, "ls": "-", "zorder": 3.2}, {"color": colours[1], "lw": 1.5, "ls": (0, (4, 1.6)), "zorder": 3.3},
-    )  # fmt: skip
+        {"color": colours[0], "lw": 1.5, "ls": "-", "zorder": 3.2},
+        {"color": colours[1], "lw": 1.5, "ls": (0, (4, 1.6)), "zorder": 3.3},
+    )
     for name, symbol, look in zip(("f_z", "f_T"), (r"\tilde{z}", "T"), looks, strict=True):
         ax.plot(line, dataset[name].values, **look)
+        others = name.replace("f", "rate")
+        if others in dataset:
+            shape: dict[str, Any] = {"colors": [look["color"]], "linewidths": 0.7, "linestyles": [look["ls"]], "zorder": 3}
+            z, T = dataset["z_fine"].values, dataset["T_fine"].values
+            near = np.abs(T[None, :] - np.interp(z, line, dataset[name].values)[:, None]) < 0.03 * np.ptp(T)
+            ax.contour(z, T, np.where(near, np.nan, dataset[others].values).T, [0.0], **shape)
         handles.append(Line2D([], [], **look, label=f"${symbol}{after} = {symbol}_t$"))
     return handles
 
@@ -216,7 +224,8 @@ def histogram_page(dataset: xarray.Dataset, levels: Mapping[str, float], width: 
         axes[1].set_xlim(0, 2.15)
         for (name, level), ls in zip(levels.items(), ((0, (4, 1.5)), "-"), strict=False):
             axes[1].axvline(level, color=RED, lw=0.9, ls=ls, zorder=1.5, label=f"{name}: {level:.4f}")
-        axes[1].legend(loc="upper left", title=f"{values.size} runs", alignment="left", title_fontsize="small")
+        named = axes[1].get_legend_handles_labels()
+        axes[1].legend(*named, loc="upper left", title=f"{values.size:,} runs", alignment="left", title_fontsize="small")
         panel_letters(axes)
         axes[0].set_title(rf"$\epsilon = {dataset.attrs['eps']:g}$, $\tilde{{E}} = 0$, two steps")
         style.legend(fig, [*handles, *patches(dataset)])

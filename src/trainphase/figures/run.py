@@ -69,8 +69,13 @@ def page(dataset: xarray.Dataset, title: str | None = None) -> Figure:
             ax.set_xlabel(_time_label(dataset, piece, len(pieces)))
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         present = [LOSSES[n] for n in LOSSES if n in dataset and _shown(dataset[n].values, pieces)]
-        if len(present) > 1:
-            style.legend(fig, [Line2D([], [], color=c, ls=d, label=f"{label} loss") for label, c, d in present])
+        handles = [Line2D([], [], color=c, ls=d, label=f"{label} loss") for label, c, d in present]
+        if "sharpness" in dataset and "curvature" in dataset:
+            handles = handles if len(present) > 1 else []
+            handles += [Line2D([], [], color="#2E8B6F", label="curvature (kernel)"),
+                        Line2D([], [], color="#C44E00", ls=(0, (1, 1)), label="sharpness (Hessian)")]  # fmt: skip
+        if len(handles) > 1:
+            style.legend(fig, handles)
         fig.suptitle(headline(dataset) if title is None else title, fontsize="medium")
         fig.align_ylabels(grid[:, 0])
         return fig
@@ -84,7 +89,8 @@ def headline(dataset: xarray.Dataset) -> str:
     """'cubic, a = 1.2: periodic, period 2, Lyapunov exponent -0.193 ± 0.001 per step' for what the dataset knows."""
     attrs = dataset.attrs
     params = json.loads(attrs.get("params", "{}"))
-    given = ", ".join(f"{style.symbol(k)} = {_short(v)}" for k, v in list(params.items())[:4] if v is not None)
+    numbers = {k: v for k, v in params.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    given = ", ".join(f"{style.symbol(k)} = {_short(v)}" for k, v in list(numbers.items())[:6])
     head = ", ".join(w for w in (str(attrs.get("system", "")), given) if w)
     facts = [str(attrs["phase"])] if "phase" in attrs else []
     period = _scalar(dataset, "period")
@@ -128,6 +134,9 @@ def _pieces(dataset: xarray.Dataset) -> list[slice]:
 def _time_label(dataset: xarray.Dataset, piece: slice, pieces: int) -> str:
     times = dataset["time"].values
     units = dataset["time"].attrs.get("units", "steps")
+    gaps = np.diff(times[piece])
+    if gaps.size and np.all(gaps % 2 == 0):
+        units += ", every other one" if np.all(gaps == 2) else ", even ones"
     if pieces == 1:
         whole = piece.stop >= len(times)
         return f"time ({units})" if whole else f"time ({units}); shown to {times[piece.stop - 1]:g} of {times[-1]:g}"
@@ -180,6 +189,9 @@ def _curvature(ax: Axes, dataset: xarray.Dataset, first: bool) -> None:
         ax.set_yscale("log")
     ax.axhline(EDGE, color=style.INK, lw=0.9, ls=(0, (3, 2)), zorder=3)
     _trace(ax, dataset["time"].values, _drawable(values), color="#2E8B6F")
+    if "sharpness" in dataset and dataset["sharpness"].ndim == 1:
+        thin: dict[str, Any] = {"marker": "", "lw": 0.8, "ls": (0, (1, 1))}
+        _trace(ax, dataset["time"].values, _drawable(dataset["sharpness"].values), color="#C44E00", **thin)
     if first:
         ax.set_ylabel(r"curvature $\eta\lambda_{\max}$")
 

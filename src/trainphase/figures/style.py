@@ -142,8 +142,13 @@ def measure(text: str, size: float) -> tuple[float, float]:
     return float(width), float(height + descent)
 
 
+SYMBOLS = {"eps": r"$\varepsilon$", "sigma_z": r"$\tilde\sigma_z$", "sigma_J": r"$\tilde\sigma_J$"}
+
+
 def symbol(name: str) -> str:
-    """A name as it is printed: one letter, or one letter and digits, in italics with the digits below."""
+    """A name as it is printed: one letter, or one letter and digits, in italics with the digits below; a Greek letter."""
+    if name in SYMBOLS:
+        return SYMBOLS[name]
     match = re.fullmatch(r"([A-Za-z])(\d*)", name)
     if match is None:
         return name.replace("$", r"\$")
@@ -183,7 +188,7 @@ def phase_handles(codes: Any, words: Vocabulary) -> list[PhasePatch]:
     present = set(np.unique(np.asarray(codes)).tolist())
     handles = [PhasePatch(p.label, p.colour, p.symbol) for k, p in enumerate(words.phases) if k in present]
     if NOT_COMPUTED in present:
-        handles.append(PhasePatch("not computed", BLANK, ""))
+        handles.append(PhasePatch("not computed" if words is TRAINING else "no such start", BLANK, ""))
     return handles
 
 

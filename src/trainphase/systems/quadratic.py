@@ -20,6 +20,7 @@ from jax import lax
 
 from trainphase.errors import RequestError
 from trainphase.system import Flow, Map
+from trainphase.systems._krylov import krylov_top
 from trainphase.systems._options import truth
 
 SYMMETRIES = ("sym1", "symh", "iid")
@@ -136,9 +137,20 @@ class _Model(eqx.Module):
         gram = draw @ draw.T if D <= P else draw.T @ draw
         return self.lr * self.J_width() ** 2 * jnp.linalg.eigvalsh(gram)[-1]
 
-    def memory(self) -> jax.Array:
-        """An estimate of the top mode, unit, shape (D,): the residual's direction is as good as any."""
-        return jnp.asarray(self.z_draw) / jnp.linalg.norm(self.z_draw)
+    def memory(self) -> tuple[jax.Array, jax.Array]:
+        """Two estimates of the top mode, unit, shape (D,), for even and odd steps, between which it may jump."""
+        first = jnp.asarray(self.z_draw) / jnp.linalg.norm(self.z_draw)
+        return first, first
+
+    def track(self, push: Any, pull: Any, memory: Any) -> tuple[jax.Array, Any]:
+        """The curvature from three products with J J^T, started from the mode of two looks ago, and the modes renewed.
+
+        The largest Ritz value over a Krylov space of three dimensions: a lower bound, to second order in the error of the
+        mode. ``push`` is v -> J v, ``pull`` v -> v J.
+        """
+        mode, other = memory
+        value, mode = krylov_top(lambda v: self.lr * push(pull(v)), mode)
+        return value, (other, mode)
 
     def check(self) -> None:
         """Raise RequestError for parameters outside their domain: widths not negative, lr above 0, all finite."""
@@ -180,14 +192,11 @@ class Quadratic(_Model, Map):
         return state - self.lr * pull(z)
 
     def observed_step(self, state: jax.Array, memory: Any, look: bool) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
-        """A step, its loss, and with ``look`` the Rayleigh quotient of one more power iteration, a lower bound."""
+        """A step, its loss, and with ``look`` the tracked curvature."""
         z, push, pull = self._products(state)
         curvature = jnp.full_like(z[0], jnp.nan)
         if look:
-            image = push(pull(memory))
-            curvature = self.lr * jnp.dot(memory, image)
-            size = jnp.sqrt(jnp.sum(jnp.square(image)))
-            memory = image / jnp.where(size > 0, size, 1.0)
+            curvature, memory = self.track(push, pull, memory)
         return state - self.lr * pull(z), 0.5 * jnp.sum(jnp.square(z)), curvature, memory
 
 
@@ -220,13 +229,10 @@ class QuadraticFunction(_InPairs, Map):
 
 
     def observed_step(self, state: Pair, memory: Any, look: bool) -> tuple[Pair, jax.Array, jax.Array, Any]:
-        """A step, its loss, and with ``look`` the Rayleigh quotient of one more power iteration, a lower bound."""
+        """A step, its loss, and with ``look`` the tracked curvature."""
         curvature = jnp.full_like(state.z[0], jnp.nan)
         if look:
-            image = state.J @ (memory @ state.J)
-            curvature = self.lr * jnp.dot(memory, image)
-            size = jnp.linalg.norm(image)
-            memory = image / jnp.where(size > 0, size, 1.0)
+            curvature, memory = self.track(lambda v: state.J @ v, lambda v: v @ state.J, memory)
         return self.step(state), 0.5 * jnp.sum(jnp.square(state.z)), curvature, memory
 
 

@@ -39,7 +39,8 @@ def _difference(context: Context) -> xarray.Dataset:
 def _agree_at_the_end(context: Context) -> Measured:
     data = _difference(context).isel(time=-1)
     relative = (data["difference"] / data["curvature"]).max()
-    return Measured(relative, note=f"largest of {data.sizes['seed']} seeds, at {float(data['size'].max()):.1e} of the first residual")
+    left = float(data["size"].max())
+    return Measured(relative, note=f"largest of {data.sizes['seed']} seeds, at {left:.1e} of the first residual")
 
 
 def _difference_order(context: Context) -> Measured:
@@ -64,11 +65,11 @@ A1 = Figure(
     PAPER, "A.1", "sharpness (Hessian) beside curvature (kernel)", compute_a1, _draw_a1,
     (
         Claim(
-            PAPER, "A.1", f"relative difference of sharpness and curvature when the run has converged, sigma_z = {SHARP_WIDTHS[0]}",
+            PAPER, "App. A.1", f"Relative difference of sharpness and curvature once converged, sigma_z = {SHARP_WIDTHS[0]}.",
             0.0, absolute(1e-3, "first order in the residual that is left"), _agree_at_the_end,
         ),
         Claim(
-            PAPER, "A.1", "exponent of |sharpness - curvature| in the size of the residual", None, ORDER, _difference_order,
+            PAPER, "App. A.1", "Exponent of |sharpness - curvature| in the size of the residual.", None, ORDER, _difference_order,
             expected=1.0,
         ),
     ),
@@ -90,13 +91,13 @@ def _pair() -> Any:
     import jax
     import jax.numpy as jnp
 
-    from trainphase.evolve import _solve
+    from trainphase.evolve import solve
     from trainphase.systems.quadratic import TangentHierarchy
 
     def both(system: Any, value: Any, times: Any) -> Any:
         model = at_width(system, value)
         cut = TangentHierarchy(model)
-        whole, part = _solve(model, times, None)[0], _solve(cut, times, None)[0]
+        whole, part = solve(model, times, None)[0], solve(cut, times, None)[0]
         kernels = jnp.einsum("tai,tbi->tab", whole.J, whole.J)
         gap = jnp.sqrt(jnp.sum(jnp.square(kernels - part[1]), (1, 2)) / jnp.sum(jnp.square(kernels[0])))
         apart = jnp.sqrt(jnp.sum(jnp.square(whole.z - part[0]), 1) / jnp.sum(jnp.square(whole.z[0])))
@@ -162,19 +163,19 @@ A4 = Figure(
     PAPER, "A.4", "the model beside the tangent hierarchy cut at the third order", compute_a4, _draw_a4,
     (
         Claim(
-            PAPER, "A.4", "the kernels of the model and of the cut hierarchy differ (by more than 1 % of their size)", True, PLAIN,
-            _largest_gap,
+            PAPER, "App. A.4", "The kernels of the model and of the cut hierarchy come to differ, by more than 1 %.",
+            True, PLAIN, _largest_gap,
         ),
         Claim(
-            PAPER, "A.4", "the kernel of the cut hierarchy gets a negative eigenvalue, which no kernel J J^T has", None, PLAIN,
-            _indefinite, expected=True,
+            PAPER, "App. A.4", "The kernel of the cut hierarchy gets a negative eigenvalue, which no kernel J J^T has.",
+            None, PLAIN, _indefinite, expected=True,
         ),
         Claim(
-            PAPER, "(46), (47)", "order in time of the difference of the kernels", None, ORDER,
+            PAPER, "(46), (47)", "Order in time of the difference of the kernels.", None, ORDER,
             partial(_gap_order, name="kernel_gap"), expected=2.0,
         ),
         Claim(
-            PAPER, "(46), (47)", "order in time of the difference of the residuals", None, ORDER,
+            PAPER, "(46), (47)", "Order in time of the difference of the residuals.", None, ORDER,
             partial(_gap_order, name="residual_gap"), expected=3.0,
         ),
     ),
@@ -225,17 +226,17 @@ def _rescaled(context: Context) -> Measured:
 
 
 EQUALITIES = Figure(
-    PAPER, "eq.25", "function space against parameter space; rescaling",
+    PAPER, "equalities", "function space against parameter space; rescaling",
     claims=(
         *(
             Claim(
-                PAPER, "(25), (26)", f"relative difference of 50 steps in function space and in parameters, ({D}, {P})", 0.0,
+                PAPER, "(25), (26)", f"Relative difference of 50 steps in function space and in parameters, ({D}, {P}).", 0.0,
                 ROUNDING, partial(_spaces, D=D, P=P),
             )
             for D, P in SIZES
         ),
         Claim(
-            PAPER, "(28), (29)", "relative difference of the curvatures at step sizes 1 and 0.1, same rescaled widths", 0.0,
+            PAPER, "(28), (29)", "Relative difference of the curvatures at step sizes 1 and 0.1, same rescaled widths.", 0.0,
             ROUNDING, _rescaled,
         ),
     ),

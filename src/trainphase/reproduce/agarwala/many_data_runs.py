@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase._arrays import as_leaves, precision
-from trainphase.reproduce.agarwala.many_data_start import PAPER, PLAIN
+from trainphase.reproduce.agarwala.many_data_start import PAPER, PLAIN, most_frequent
 from trainphase.reproduce.claims import Claim, Measured, absolute, standard_errors
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.runner import Figure
@@ -61,11 +61,11 @@ def _flow(names: tuple[str, ...]) -> Any:
     import jax
     from jax import lax
 
-    from trainphase.evolve import _solve
+    from trainphase.evolve import solve
 
     def one(system: Any, value: Any, times: Any) -> Any:
         mine = at_width(system, value)
-        states = _solve(mine, times, None)[0]
+        states = solve(mine, times, None)[0]
         return lax.map(lambda x: _seen(mine, x, names), states)
 
     return jax.jit(jax.vmap(one, in_axes=(None, 0, None)))
@@ -138,17 +138,13 @@ def _final(context: Context, width: float) -> Measured:
     spread = ends.std(ddof=1)
     # The reference is a mean of three seeds itself, and has an error of its own.
     error = np.sqrt(spread**2 / ends.size + np.var(THREE_SEEDS[width], ddof=1) / 3)
-    return Measured(ends.mean(), error, f"{ends.size} seeds from {ends.min():.3f} to {ends.max():.3f}, standard deviation {spread:.3f}")
+    note = f"{ends.size} seeds from {ends.min():.3f} to {ends.max():.3f}, standard deviation {spread:.3f}"
+    return Measured(ends.mean(), error, note)
 
 
 def _phase(context: Context, width: float) -> Measured:
     """The most frequent phase."""
-    from trainphase.phase import EDGE
-
-    codes = context.data()["ends"]["phase"].sel(sigma_z=width).values
-    shares = EDGE.fractions(codes)
-    label = max(shares, key=lambda name: shares[name])
-    return Measured(label, note=f"{100 * shares[label]:.0f} % of {codes.size} seeds")
+    return most_frequent(context.data()["ends"]["phase"].sel(sigma_z=width).values)
 
 
 def _monotone(context: Context) -> Measured:
@@ -172,12 +168,12 @@ def _draw_3(data: Any) -> Any:
 def _claims_3() -> tuple[Claim, ...]:
     scatter = standard_errors(3.0, "scatter of seeds: standard error of our mean and of a mean of three seeds, 3 of them")
     claims = [
-        Claim(PAPER, "Fig. 3", "the loss falls monotonically for small sigma_z", True, PLAIN, _monotone),
-        Claim(PAPER, "Fig. 3", "the final curvature grows with sigma_z until it meets the edge", True, PLAIN, _ordered),
+        Claim(PAPER, "Fig. 3", "The loss falls monotonically for small sigma_z.", True, PLAIN, _monotone),
+        Claim(PAPER, "Fig. 3", "The final curvature grows with sigma_z until it meets the edge.", True, PLAIN, _ordered),
     ]
     claims += [
         Claim(
-            PAPER, "Fig. 3", f"final curvature at sigma_z = {width:g}, sigma_J = {SIGMA_J}, (60, 120)", None, scatter,
+            PAPER, "Fig. 3", f"Final curvature at sigma_z = {width:g}, sigma_J = {SIGMA_J}, (60, 120).", None, scatter,
             partial(_final, width=width), expected=round(float(np.mean(values)), 3),
         )
         for width, values in THREE_SEEDS.items()
@@ -185,7 +181,7 @@ def _claims_3() -> tuple[Claim, ...]:
     said = {0.3: "edge-of-stability", 0.7: "divergent"}
     phases = {
         width: Claim(
-            PAPER, "Fig. 3", f"most frequent phase at sigma_z = {width:g}", said[width] if width == 0.3 else None, PLAIN,
+            PAPER, "Fig. 3", f"Most frequent phase at sigma_z = {width:g}.", said[width] if width == 0.3 else None, PLAIN,
             partial(_phase, width=width), expected=None if width == 0.3 else said[width],
         )
         for width in said
@@ -240,10 +236,10 @@ def _draw_13(data: Any) -> Any:
 FIGURE_13 = Figure(
     PAPER, "13", "gradient flow: loss and curvature", compute_13, _draw_13,
     (
-        Claim(PAPER, "Fig. 13", "the curvature rises more, the larger sigma_z is", True, PLAIN, _rises_more),
-        Claim(PAPER, "Fig. 13", "the loss falls faster, the larger sigma_z is", True, PLAIN, _falls_faster),
+        Claim(PAPER, "Fig. 13", "The curvature rises more, the larger sigma_z is.", True, PLAIN, _rises_more),
+        Claim(PAPER, "Fig. 13", "The loss falls faster, the larger sigma_z is.", True, PLAIN, _falls_faster),
         Claim(
-            PAPER, "Fig. 13", "relative change of the curvature as sigma_z goes to 0", 0.0,
+            PAPER, "Fig. 13", "Relative change of the curvature as sigma_z goes to 0.", 0.0,
             absolute(0.1, "first order in sigma_z: 0.01 times the time over which the slow modes fall"), _stays,
         ),
     ),

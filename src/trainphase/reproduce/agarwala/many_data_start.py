@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase._arrays import precision
+from trainphase.phase import EDGE
 from trainphase.reproduce.claims import Claim, Measured, exact, standard_errors
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.runner import Figure
@@ -107,6 +108,13 @@ def measure(context: Context, function: Any, cases: Sequence[Case], widths: Sequ
     return xarray.Dataset(variables, coords, {"sigma_J": SIGMA_J, "starts": STARTS})
 
 
+def most_frequent(codes: np.ndarray) -> Measured:
+    """The most frequent label of the edge vocabulary among phase codes, with its share."""
+    shares = EDGE.fractions(codes)
+    label = max(shares, key=lambda name: shares[name])
+    return Measured(label, note=f"{100 * shares[label]:.0f} % of {codes.size} seeds")
+
+
 def ratio(above: np.ndarray, below: np.ndarray) -> tuple[float, float]:
     """The ratio of two means over seeds and its standard error, to first order in the scatter."""
     value = float(above.mean() / below.mean())
@@ -168,7 +176,8 @@ def _over_exact(context: Context) -> Measured:
     # A width shares Q with the other widths of its line, so errors of one line are added as if they were the same.
     weights = errors**-2 / (errors**-2).sum()
     error = np.sqrt(np.sum(np.sum((weights * errors).reshape(data["second"].shape[:2]), axis=1) ** 2))
-    return Measured((weights * values).sum(), error, f"{values.size} means, the farthest {abs((values - 1) / errors).max():.1f} off")
+    off = np.abs((values - 1) / errors).max()
+    return Measured((weights * values).sum(), error, f"{values.size} means, the farthest {off:.1f} standard errors off")
 
 
 def _draw_12(data: Any) -> Any:
@@ -181,10 +190,10 @@ FIGURE_12 = Figure(
     PAPER, "12", "second derivative of the curvature at the start", compute_12, _draw_12,
     (
         Claim(
-            PAPER, "Fig. 12", "slope of log E[lambda''(0)] against log sigma_z", 2.0, CHANCE, _slope,
+            PAPER, "Fig. 12", "Slope of log E[lambda''(0)] against log sigma_z.", 2.0, CHANCE, _slope,
         ),
         Claim(
-            PAPER, "Fig. 12", "E[lambda''(0)] over its exact mean given the spectrum of J J^T, all sizes", None, CHANCE,
+            PAPER, "Fig. 12", "E[lambda''(0)] over its exact mean given the spectrum of J J^T, all sizes.", None, CHANCE,
             _over_exact, expected=1.0,
         ),
     ),
@@ -264,27 +273,27 @@ def _theorem_claims() -> tuple[Claim, ...]:
         lost = "(23) and (147) print sigma_z^2: the factor D P (twice that for sym1 and iid) is missing"
         claims += [
             Claim(
-                PAPER, "Theorem 4.1", f"E[lambda''(0)]/E[lambda(0)] over {factor[symmetry]} sigma_z^2 {at}",
+                PAPER, "Theorem 4.1", f"E[lambda''(0)]/E[lambda(0)] over {factor[symmetry]} sigma_z^2 {at}.",
                 1.0 / float(ours), CHANCE, partial(_measured_ratio, case=k), expected=1.0, correction=lost,
             ),
             Claim(
-                PAPER, "Theorem 4.1", f"E[lambda'(0)]/E[lambda(0)] per step {at}", 0.0, CHANCE, partial(_first, case=k),
+                PAPER, "Theorem 4.1", f"E[lambda'(0)]/E[lambda(0)] per step {at}.", 0.0, CHANCE, partial(_first, case=k),
             ),
         ]  # fmt: skip
         if symmetry == "sym1":
             claims.append(Claim(
-                PAPER, "Theorem 4.1", f"the printed constant is excluded by more than 20 standard errors {at}", None, PLAIN,
+                PAPER, "Theorem 4.1", f"The printed constant is excluded by more than 20 standard errors {at}.", None, PLAIN,
                 partial(_excluded, case=k), expected=True,
             ))  # fmt: skip
     half = "(146) is the constant of Q = (A + A^T)/2; with off-diagonal variance 1 it is twice that"
     claims.append(Claim(
-        PAPER, "(146)", "E[lambda''(0)] over the printed one, at (60, 120), sym1", 1.0, CHANCE, _over_146,
+        PAPER, "(146)", "E[lambda''(0)] over the printed one, at (60, 120), sym1.", 1.0, CHANCE, _over_146,
         expected=_corrected_over(_ratio_146), correction=half,
     ))  # fmt: skip
-    turning = "the steps keep the diagonal of J' only; the turning of the singular vectors is the larger part, by a factor of order D"
+    turning = "the steps keep the diagonal of J' only; the turning of the singular vectors is larger by a factor of order D"
     claims.append(Claim(
-        PAPER, "(137)-(145)", "E[lambda''(0)] over what the displayed steps give, at (60, 120), sym1", 1.0, CHANCE, _over_diagonal,
-        expected=_corrected_over(theory.diagonal_sharpening_ratio), correction=turning,
+        PAPER, "(137)-(145)", "E[lambda''(0)] over what the displayed steps give, at (60, 120), sym1.", 1.0, CHANCE,
+        _over_diagonal, expected=_corrected_over(theory.diagonal_sharpening_ratio), correction=turning,
     ))  # fmt: skip
     return tuple(claims)
 
@@ -329,20 +338,20 @@ def _ratio_claims() -> tuple[Claim, ...]:
     for k, (D, P, symmetry) in enumerate(RATIO_CASES):
         std = RATIO_WIDTH / D
         claims.append(Claim(
-            PAPER, "(27)", f"r_NL at rescaled sigma_z = 1, ({D}, {P}), {symmetry}", theory.paper_r_NL(std, D), CHANCE,
+            PAPER, "(27)", f"r_NL at rescaled sigma_z = 1, ({D}, {P}), {symmetry}.", theory.paper_r_NL(std, D), CHANCE,
             partial(_nonlinearity, case=k), expected=theory.r_NL(std, D, P, symmetry=symmetry, finite=True), correction=why,
         ))  # fmt: skip
     for k in (0, 3):
         D, P, _ = RATIO_CASES[k]
         claims.append(Claim(
-            PAPER, "(151)", f"E|J J^T z|^2 over sigma_z^2 sigma_J^4 D P^2 at ({D}, {P})", 1.0, CHANCE,
+            PAPER, "(151)", f"E|J J^T z|^2 over sigma_z^2 sigma_J^4 D P^2 at ({D}, {P}).", 1.0, CHANCE,
             partial(_linear, case=k), expected=(P + D + 1) / P, correction="the mean is sigma_z^2 sigma_J^4 D P (P + D + 1)",
         ))  # fmt: skip
     return tuple(claims)
 
 
 NONLINEARITY = Figure(
-    PAPER, "eq.27", "the nonlinearity ratio of a step, r_NL", compute_ratio, None, _ratio_claims(),
+    PAPER, "nonlinearity", "the nonlinearity ratio of a step, r_NL", compute_ratio, None, _ratio_claims(),
     seconds_quick=9, seconds_full=50,
 )  # fmt: skip
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from trainphase._arrays import precision
-from trainphase.reproduce.agarwala.one_datum_net import LINEAR_NET
 from trainphase.reproduce.agarwala.one_datum_edge import FIGURE_10, NORMAL_FORM, THEOREM
+from trainphase.reproduce.agarwala.one_datum_net import LINEAR_NET
 from trainphase.reproduce.agarwala.one_datum_planes import FIGURE_7, FIGURE_8, FIGURE_9
 from trainphase.reproduce.agarwala.one_datum_runs import FIGURE_1, FIGURE_2, FIGURE_11, changes, claim, figure
 from trainphase.reproduce.claims import Measured, absolute, exact
@@ -190,7 +189,7 @@ def _bounded(context: Context) -> Measured:
         inside = np.abs(state[0]) < 1e3
         wrong += np.count_nonzero(inside != symmetric.bounded(z, t, E))
         count, nearest = count + z.size, min(nearest, np.abs(symmetric.invariant(z, t, E)).min())
-    return Measured(wrong, note=f"{count} random starts at 9 values of E~, 4000 steps; the nearest is {nearest:.1e} from the line")
+    return Measured(wrong, note=f"{count} random starts at 9 values of E~, 4000 steps, the nearest {nearest:.1e} from the line")
 
 
 def _invariant(context: Context) -> Measured:
@@ -231,11 +230,12 @@ SYMMETRIC = figure(
 def flow(state: tuple[Any, Any], w: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """z~ and c along gradient flow of the system, classical Runge-Kutta between the times; arrays (times, runs, ...)."""
     import jax
+    import jax.numpy as jnp
 
     from trainphase.systems.quadratic_1d import Modes, Quadratic1DFlow
 
     def rate(z: Any, c: Any) -> Modes:
-        return system.velocity(0.0, Modes(z, c))
+        return system.velocity(jnp.zeros(()), Modes(z, c))
 
     with precision("float64"):
         system = Quadratic1DFlow(theta=np.ones(w.size), w=w)
@@ -276,7 +276,8 @@ def _sign_rule(context: Context) -> Measured:
     product_ = z * (c**2 * w).sum(1)
     clear = np.abs(product_) > 1e-6
     wrong = (rise > 0) != (product_ < 0)
-    return Measured(np.count_nonzero(wrong & clear), note=f"{np.count_nonzero(clear)} random starts with eigenvalues 1, -0.4, 0.2")
+    note = f"{np.count_nonzero(clear)} random starts with eigenvalues 1, -0.4, 0.2"
+    return Measured(np.count_nonzero(wrong & clear), note=note)
 
 
 GRADIENT_FLOW = figure(

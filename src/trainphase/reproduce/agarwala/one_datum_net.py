@@ -61,7 +61,7 @@ def second_derivative(net: Net) -> np.ndarray:
     for k in range(size):
         unit = np.eye(size)[k]
         step = unit[:HIDDEN], unit[HIDDEN:].reshape(HIDDEN, INPUTS)
-        columns.append((net.moved(*step, 0.5).jacobian() - net.moved(*step, -0.5).jacobian()))
+        columns.append(net.moved(*step, 0.5).jacobian() - net.moved(*step, -0.5).jacobian())
     return np.stack(columns, 1)
 
 
@@ -117,7 +117,7 @@ def _kernel_flow(context: Context) -> Measured:
     first, worst = state[0], 0.0
 
     def closed(at: np.ndarray) -> np.ndarray:
-        z, K = symmetric.bordelon_pehlevan_velocity(*at, net.y, norm2)
+        z, K = symmetric.bordelon_pehlevan_velocity(at[0], at[1], net.y, norm2)
         return np.array([K, z])
 
     def force(at: Net) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +133,8 @@ def _kernel_flow(context: Context) -> Measured:
         g2 = force(net.moved(*g1, h / 2))
         g3 = force(net.moved(*g2, h / 2))
         g4 = force(net.moved(*g3, h))
-        net = net.moved(*((a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(g1, g2, g3, g4, strict=True)), h)
+        v, U = ((a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(g1, g2, g3, g4, strict=True))
+        net = net.moved(v, U, h)
         worst = max(worst, abs(float(net.jacobian() @ net.jacobian()) - state[0]))
     return Measured(worst / first, note=f"relative, over {h * count:g} units of time, loss {state[1] ** 2 / 2:.1e} at the end")
 

@@ -1,0 +1,113 @@
+"""Taylor models: exact for models that are quadratic, of the stated order for others, and runnable like any system."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import trainphase as tp
+from trainphase._arrays import precision
+from trainphase.systems.quadratic import Quadratic, draws
+
+D, P = 5, 7
+
+
+def quadratic_problem(sigma_z: float, sigma_J: float) -> tuple[tp.Problem, Quadratic]:
+    """One start of the quadratic model as a user would write it, at a theta_0 that is not 0, and as our system."""
+    Q, z_draw, J_draw = draws(D, P, 3, "sym1")
+    system = Quadratic(sigma_z, sigma_J, 1.0, Q, z_draw, J_draw)
+    tensor = np.moveaxis(Q.reshape(P, D, P), 1, 0)
+    theta = np.linspace(-1.0, 1.0, P)
+    with precision("float64"):
+        z0, J0 = np.asarray(system.z0()), np.asarray(system.J0())
+    G = J0 - tensor @ theta
+    targets = 0.5 * np.einsum("i,aij,j->a", theta, tensor, theta) + G @ theta - z0
+
+    def fn(params: Any, _: Any) -> jax.Array:
+        t = jnp.concatenate([params["first"], params["rest"]])
+        return G @ t + 0.5 * jnp.einsum("i,aij,j->a", t, tensor, t)
+
+    with precision("float64"):
+        return tp.Problem(fn, {"first": theta[:2], "rest": theta[2:]}, (None, targets)), system
+
+
+def net(params: Any, x: Any) -> jax.Array:
+    """A two-layer net with tanh units."""
+    first, second = params
+    return jnp.tanh(x @ first) @ second
+
+
+def net_problem() -> tp.Problem:
+    rng = np.random.default_rng(5)
+    params = (rng.normal(size=(3, 8)) / np.sqrt(3), rng.normal(size=8) / np.sqrt(8))
+    with precision("float64"):
+        return tp.Problem(net, params, (rng.normal(size=(6, 3)), rng.normal(size=6)))
+
+
+def test_the_expansion_of_a_quadratic_model_is_the_model() -> None:
+    problem, system = quadratic_problem(0.3, 0.3)
+    with precision("float64"):
+        model = tp.taylor(problem, lr=1.0)
+        ours, theirs = jnp.asarray(model.init()), system.init()
+        for _ in range(50):
+            ours, theirs = model.step(ours), system.step(theirs)
+        # 50 steps that neither amplify nor damp by more than the curvature's 2: rounding of some 100 operations a step.
+        assert np.allclose(ours, theirs, rtol=1e-11, atol=1e-13)
+        assert np.isclose(model.curvature(ours), system.curvature(theirs), rtol=1e-11)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_error_of_an_expansion_has_its_order(order: int) -> None:
+    problem = net_problem()
+    with precision("float64"):
+        model = tp.taylor(problem, order=order)
+        direction = jnp.cos(jnp.arange(problem.size) * 1.7)
+        sizes = np.array([0.004, 0.008, 0.016, 0.032])
+        errors = []
+        for s in sizes:
+            exact = problem.residual(jnp.asarray(model.theta) + s * direction)
+            errors.append(float(jnp.linalg.norm(model.residual(s * direction) - exact)))
+    # The next term of the series: slope order + 1; 0.1 is for the term after it, a few per cent at these sizes.
+    assert abs(np.polyfit(np.log(sizes), np.log(errors), 1)[0] - (order + 1)) < 0.1
+
+
+def test_the_kernel_is_that_of_the_model_at_the_start() -> None:
+    problem = net_problem()
+    with precision("float64"):
+        J = jax.jacfwd(problem.residual)(problem.flat())
+        for order in (1, 2):
+            model = tp.taylor(problem, order=order, lr=0.3)
+            expected = 0.3 * np.linalg.eigvalsh(np.asarray(J @ J.T))[-1]
+            assert np.isclose(model.curvature(model.init()), expected, rtol=1e-12)
+
+
+def test_the_linearised_model_keeps_its_curvature_and_the_quadratic_one_does_not() -> None:
+    first = tp.run(tp.taylor(net_problem(), order=1), lr=0.05, steps=4000)
+    second = tp.run(tp.taylor(net_problem(), order=2), lr=0.05, steps=4000)
+    assert first.phase == "flat"
+    assert np.ptp(first.observables["curvature"]) < 1e-12
+    assert np.ptp(second.observables["curvature"]) > 0.01
+
+
+def test_a_diagram_over_the_step_size() -> None:
+    d = tp.diagram(tp.taylor(net_problem()), lr=tp.linspace(0.01, 1.0, 24), steps=2000)
+    assert d.words is tp.EDGE
+    assert {"divergent"} < set(d.phases)
+
+
+def test_wrong_requests() -> None:
+    problem = net_problem()
+    with pytest.raises(tp.RequestError, match="order = 3"):
+        tp.taylor(problem, order=3)
+    with pytest.raises(tp.RequestError, match="no problem"):
+        tp.taylor(net)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(tp.RequestError, match="shape"):
+        tp.Problem(net, problem.params, (problem.inputs, np.zeros(5)))
+    with pytest.raises(tp.RequestError, match="loss"):
+        tp.Problem(net, problem.params, (problem.inputs, np.zeros(6)), loss="hinge")
+    with pytest.raises(tp.RequestError, match="lr"):
+        tp.run(tp.taylor(problem), lr=-1.0)
