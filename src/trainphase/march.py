@@ -3,7 +3,8 @@
 A fixed number of lanes is advanced by one compiled program. When lanes have finished, their results are put aside and
 waiting runs take their places, so that the width of the program stays full while runs of very different lengths pass
 through it. What a run returns does not depend on the lane it was in, on the runs beside it or on how often the host
-looked: a lane that has finished keeps its state.
+looked, but for rounding (batches of different widths sum in different orders, which chaos amplifies): a lane that has
+finished keeps its state.
 
 The horizon is divided into sixteen windows. In each, the largest step ("motion"), and the mean and the largest curvature,
 are kept: enough to tell a run that slowly settles from one that goes on for ever, at half the horizon and at the whole.
@@ -213,7 +214,10 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
             fresh = _fresh(mine, batched, jnp.zeros(width))
         narrower = _narrower(width)
         keep = int((who >= 0).sum() * (1 - IDLE)) if waiting else narrower if narrower < width else 0
-        lanes = _advance(mine, batched, fresh if lanes is None else lanes, fresh, jnp.asarray(enter), keep, horizon)
+        if lanes is None:
+            # Lanes that never get a run must not keep the others company to the horizon.
+            lanes = fresh._replace(status=jnp.where(jnp.asarray(enter), RUNNING, SETTLED).astype(jnp.int32))
+        lanes = _advance(mine, batched, lanes, fresh, jnp.asarray(enter), keep, horizon)
         status = np.asarray(lanes.status)
         ended = np.flatnonzero((who >= 0) & (status != RUNNING))
         if ended.size:

@@ -40,7 +40,8 @@ SERIES = ("motion", "curvature_mean", "curvature_top")
 
 
 def evidence_of(number: Any, series: Any) -> Any:
-    one = st.fixed_dictionaries({}, optional=dict.fromkeys(NUMBERS, number))
+    chosen: Any = dict.fromkeys(NUMBERS, number)
+    one = st.fixed_dictionaries({}, optional=chosen)
     many = st.fixed_dictionaries({k: st.lists(series, min_size=WINDOWS, max_size=WINDOWS) for k in SERIES})
     return st.builds(lambda a, b: {k: np.array([v]) for k, v in (a | b).items()}, one, many)
 
@@ -247,13 +248,13 @@ def test_in_chaos_few_labels_change(eps: float) -> None:
 
 @pytest.mark.parametrize(("D", "P"), [(5, 10), (10, 5)])
 def test_of_many_data_few_labels_change(D: int, P: int) -> None:
-    a, b = (v.ravel() for v in np.meshgrid(np.linspace(0.03, 1, 12), np.linspace(0.1, 1, 12), indexing="ij"))
+    a, b = (v.ravel() for v in np.meshgrid(np.linspace(0.03, 1, 10), np.linspace(0.1, 1, 10), indexing="ij"))
     values = {"sigma_z": a, "sigma_J": b}
     share = []
     for seed in (0, 1):
         system = quadratic(D, P, seed=seed)
         bad, decided = changed(ask(system, values, 1200), ask(system, values, 4800))
-        assert decided > 110
+        assert decided > 75
         share.append(bad.size / decided)
     # Measured below 1 per cent; long transients before an escape are real and stay.
     assert np.mean(share) <= 0.02

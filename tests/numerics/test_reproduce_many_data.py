@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import xarray
 
-import trainphase as tp
 from trainphase._arrays import as_leaves, precision
 from trainphase.phase import EDGE
 from trainphase.reproduce import claims, papers
 from trainphase.reproduce.agarwala import many_data, many_data_kernels, many_data_planes, many_data_runs, many_data_start
 from trainphase.reproduce.context import Context
-from trainphase.systems.quadratic import quadratic
+from trainphase.systems.quadratic import draws, quadratic
+from trainphase.theory import quadratic as theory
 
 WIDTHS = (0.1, 0.6)
 
@@ -28,20 +28,46 @@ def test_items_are_registered():
     assert [f.name for f in papers.load(papers.select(["agarwala:fig4", "agarwala:A.4"]))] == ["4", "A.4"]
 
 
-def test_many_descents_are_single_runs(context):
+def plain(width: float, seed: int, count: int, step: float | None):
+    """Loss, curvature, sharpness after each of ``count`` steps at (5, 8) in NumPy: of descent, or of the flow in steps."""
+    D, P = 5, 8
+    Q, z, J = draws(D, P, seed, "sym1")
+    Q = np.moveaxis(Q.reshape(P, D, P), 1, 0)
+    z, J = width / D * z, many_data_runs.SIGMA_J / (D * P) ** 0.25 * J
+
+    def flow(z, J):
+        return -J @ (J.T @ z), -np.einsum("aij,j->ai", Q, J.T @ z)
+
+    rows = []
+    for _ in range(count + 1):
+        top = np.linalg.eigvalsh(J.T @ J + np.einsum("aij,a->ij", Q, z))[-1]
+        rows.append((0.5 * z @ z, np.linalg.norm(J, 2) ** 2, top))
+        if step is None:
+            u = J.T @ z
+            change = np.einsum("aij,j->ai", Q, u)
+            z, J = z - J @ u + 0.5 * change @ u, J - change
+            continue
+        k = [flow(z, J)]
+        for part in (0.5, 0.5, 1.0):
+            k.append(flow(z + part * step * k[-1][0], J + part * step * k[-1][1]))
+        z, J = (v + step / 6 * (k[0][i] + 2 * k[1][i] + 2 * k[2][i] + k[3][i]) for i, v in enumerate((z, J)))
+    return dict(zip(("loss", "curvature", "sharpness"), np.asarray(rows).T, strict=True))
+
+
+def test_many_descents_are_single_ones(context):
     data = many_data_runs.follow(context, (5, 8), WIDTHS, 2, ("loss", "curvature", "sharpness"), steps=20)
-    one = tp.run("quadratic", D=5, P=8, sigma_J=many_data_runs.SIGMA_J, sigma_z=WIDTHS[1], seed=1, steps=20).observables
-    for name in ("loss", "curvature", "sharpness"):
-        # Rounding of products taken in another order, over 20 steps that do not amplify it.
-        np.testing.assert_allclose(data[name].sel(sigma_z=WIDTHS[1]).isel(seed=1).values, one[name], rtol=1e-10, atol=1e-14)
+    one = plain(WIDTHS[1], 1, 20, None)
+    for name, values in one.items():
+        # Rounding of products taken in another order, over 20 steps that amplify it little.
+        np.testing.assert_allclose(data[name].sel(sigma_z=WIDTHS[1]).isel(seed=1).values, values, rtol=1e-10, atol=1e-14)
 
 
-def test_many_flows_are_single_runs(context):
-    data = many_data_runs.follow(context, (5, 8), WIDTHS, 1, ("loss", "curvature"), times=np.array([0.0, 0.37, 4.0, 8.0]))
-    one = tp.run("quadratic", D=5, P=8, sigma_J=many_data_runs.SIGMA_J, sigma_z=WIDTHS[0], flow="true", steps=8).observables
+def test_many_flows_are_single_ones(context):
+    data = many_data_runs.follow(context, (5, 8), WIDTHS, 1, ("loss", "curvature"), times=np.array([0.0, 0.4, 4.0]))
+    one = plain(WIDTHS[0], 0, 100, 0.04)
     for name in ("loss", "curvature"):
-        got = data[name].sel(sigma_z=WIDTHS[0]).isel(seed=0).values
-        np.testing.assert_allclose(got[[0, 2, 3]], one[name][[0, 4, 8]], rtol=1e-7)  # both solvers keep 1e-9 per step
+        # The solver keeps 1e-9 per step; the fourth-order method here has an error of 0.04^4 times small derivatives.
+        np.testing.assert_allclose(data[name].sel(sigma_z=WIDTHS[0]).isel(seed=0).values, one[name][[0, 10, 100]], rtol=1e-7)
 
 
 def test_second_derivative_lies_on_its_exact_mean(context):
@@ -64,15 +90,9 @@ def test_terms_of_a_step_have_the_stated_ratio(context):
     for case, (D, P, symmetry) in enumerate(cases):
         one = data.isel(case=case, sigma_z=0)
         value, error = many_data_start.ratio(one["nonlinear"].values, one["linear"].values)
-        stated = tp_theory().r_NL(0.5 / D, D, P, symmetry=symmetry, finite=True) ** 2
+        stated = theory.r_NL(0.5 / D, D, P, symmetry=symmetry, finite=True) ** 2
         assert abs(value - stated) < 4 * error < stated  # chance 1 in 16 000
-        assert abs(value - tp_theory().paper_r_NL(0.5 / D, D) ** 2) > 4 * error
-
-
-def tp_theory():
-    from trainphase.theory import quadratic as theory
-
-    return theory
+        assert abs(value - theory.paper_r_NL(0.5 / D, D) ** 2) > 4 * error
 
 
 def test_ratio_has_the_error_of_a_ratio(rng):

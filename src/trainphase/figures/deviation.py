@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, each with a symbol.
 LOOKS = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
 # A mean of fewer seeds is not drawn: its error bar would mean little.
-FEWEST = 8
+FEWEST = 5
 MEAN = r"mean of $2 - \eta\lambda_{\max}$"
 SIGMA_Z, SIGMA_J = r"$\tilde{\sigma}_z$", r"$\tilde{\sigma}_J$"
 # Colours of the vocabulary where a fate is one of its phases; shades of its yellow for the three kinds at the edge.
@@ -47,6 +47,7 @@ def page(data: Mapping[str, xarray.Dataset]) -> Figure:
         a, b, c, d, e, f = axes.flat
         _series(a, along_z.isel(shape=_members(along_z, "by_size")), "sigma_z")
         by_ratio = _members(along_z, "by_ratio")
+        by_ratio = by_ratio[np.argsort((along_z["D"] / along_z["P"]).values[by_ratio])]
         _series(b, along_z.isel(shape=by_ratio), "sigma_z", first=1)
         _series(c, along_J.isel(shape=by_ratio), "sigma_J", first=1)
         _spread(d, along_z.isel(shape=middle))

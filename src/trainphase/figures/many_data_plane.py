@@ -108,7 +108,8 @@ def _median(ax: Axes, dataset: xarray.Dataset, frame: Any) -> Any:
         middle = np.quantile(values, 0.5, axis=-1, method="lower")
     ax.set_facecolor(DIVERGED)
     shown = np.ma.masked_invalid(middle.T)
-    return style.cells(ax, *frame, shown, cmap=SHADES, vmin=0.0, vmax=TOP)
+    across, up = frame
+    return style.cells(ax, across, up, shown, cmap=SHADES, vmin=0.0, vmax=TOP)
 
 
 def _differing(ax: Axes, dataset: xarray.Dataset, again: xarray.Dataset) -> None:

@@ -167,7 +167,7 @@ class Quadratic(_Model, Map):
 
     theory: ClassVar[str] = "quadratic"
     vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
-    lanes: ClassVar[int] = 128
+    lanes: ClassVar[int] = 256
     # Slow modes of the kernel go on shrinking long after the curvature stands still; float32 resolves 1e-5 of a step.
     settled: ClassVar[float] = 1e-10
 
@@ -217,7 +217,7 @@ class QuadraticFunction(_InPairs, Map):
 
     theory: ClassVar[str] = "quadratic"
     vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
-    lanes: ClassVar[int] = 128
+    lanes: ClassVar[int] = 256
     settled: ClassVar[float] = 1e-10
 
     def step(self, state: Pair) -> Pair:
@@ -240,7 +240,7 @@ class QuadraticFlow(_InPairs, Flow):
     """Gradient flow in function space: z' = -lr J J^T z, J' = -lr Q(J^T z, .), time in steps. Source: (22)."""
 
     theory: ClassVar[str] = "quadratic"
-    lanes: ClassVar[int] = 128
+    lanes: ClassVar[int] = 256
     settled: ClassVar[float] = 1e-10
 
     def velocity(self, t: jax.Array, state: Pair) -> Pair:

@@ -29,6 +29,7 @@ SIZES = ((15, 30), REFERENCE, (60, 120))
 RATIOS = ((21, 84), REFERENCE, (42, 42), (60, 30))
 SEEDS = {(15, 30): 400, (60, 120): 150}
 USUAL_SEEDS = 300
+DOUBLE_SEEDS = 40
 SMALL_REFERENCE = (10, 20)
 SMALL_SIZES = ((6, 12), SMALL_REFERENCE)
 SMALL_RATIOS = ((7, 28), SMALL_REFERENCE, (14, 14), (20, 10))
@@ -37,7 +38,8 @@ SIGMA_J = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 # The part of the grid that is averaged: narrower residuals seldom reach the edge, and wider Jacobians begin near it.
 LOWEST_Z, HIGHEST_J = 0.25, 0.5
 STEPS = 5000
-KEPT = ("phase", "settled", "curvature", "curvature_mean", "curvature_start", "increases", "run_steps", "loss")
+KEPT = ("phase", "settled", "curvature", "curvature_mean", "curvature_start", "peak", "run_steps", "loss")
+BLOCK = 20  # seeds that are kept together
 
 
 def sizes(context: Context) -> tuple[tuple[int, int], ...]:
@@ -51,16 +53,44 @@ def ratios(context: Context) -> tuple[tuple[int, int], ...]:
 
 
 def _grid(context: Context, shape: tuple[int, int], seeds: int, dtype: str) -> xarray.Dataset:
-    """All runs of a shape, dimensions (sigma_z, sigma_J, seed)."""
-    import trainphase as tp
+    """All runs of a shape, dimensions (sigma_z, sigma_J, seed), kept on the disk by blocks of seeds.
 
-    D, P = shape
-    z, J = context.pick(SIGMA_Z[1::2], SIGMA_Z), context.pick(SIGMA_J[1::2], SIGMA_J)
-    found = tp.diagram(
-        "quadratic", D=D, P=P, sigma_z=tp.values(z), sigma_J=tp.values(J), seeds=seeds, steps=context.pick(2000, STEPS),
-        dtype=dtype, store=context.folder / f"runs_{D}_{P}_{dtype}", progress=context.progress,
-    ).dataset  # fmt: skip
-    return found[list(KEPT)].transpose("sigma_z", "sigma_J", "seed").assign_attrs(D=D, P=P)
+    As ``tp.diagram`` gives them, and the largest curvature of each run as well, which says whether it met the edge.
+    """
+    import xarray
+
+    blocks = []
+    context.progress.start(seeds, 0)
+    for first in range(0, seeds, BLOCK):
+        block = range(first, min(first + BLOCK, seeds))
+        name = f"runs_{shape[0]}_{shape[1]}_{dtype}_{block.start}_{block.stop}"
+        blocks.append(context.cached(name, lambda block=block: _block(context, shape, block, dtype)))
+        context.progress.advance(len(block))
+    context.progress.close()
+    return xarray.concat(blocks, "seed").assign_attrs(D=shape[0], P=shape[1])
+
+
+def _block(context: Context, shape: tuple[int, int], seeds: range, dtype: str) -> xarray.Dataset:
+    """The runs of some seeds."""
+    import xarray
+
+    from trainphase import march
+    from trainphase._arrays import precision
+    from trainphase.records import _edge_record, with_values
+    from trainphase.systems.quadratic import quadratic
+
+    axes = context.pick(SIGMA_Z[1::2], SIGMA_Z), context.pick(SIGMA_J[::2], SIGMA_J)
+    z, J = (x.ravel() for x in np.meshgrid(*axes, indexing="ij"))
+    rows = []
+    with precision(dtype):
+        for seed in seeds:
+            ready, batched = with_values(quadratic(D=shape[0], P=shape[1], seed=seed), {"sigma_z": z, "sigma_J": J}, dtype)
+            got = march.march(ready, batched, z.size, context.pick(2000, STEPS))
+            # Means per window are of every fifth step, and so are their largest; NaN where a run had ended.
+            rows.append(_edge_record(got) | {"peak": np.nanmax(got["curvature_top"], axis=1)})
+    dims = ("sigma_z", "sigma_J", "seed")
+    shaped = {k: (dims, np.stack([row[k] for row in rows], -1).reshape(len(axes[0]), len(axes[1]), -1)) for k in KEPT}
+    return xarray.Dataset(shaped, dict(zip(dims, (*axes, list(seeds)), strict=True)))
 
 
 def compute(context: Context) -> dict[str, Any]:
@@ -68,7 +98,7 @@ def compute(context: Context) -> dict[str, Any]:
     import xarray
 
     shapes = tuple(dict.fromkeys(sizes(context) + ratios(context)))
-    runs = [_grid(context, shape, context.pick(16, SEEDS.get(shape, USUAL_SEEDS)), "float32") for shape in shapes]
+    runs = [_grid(context, shape, context.pick(24, SEEDS.get(shape, USUAL_SEEDS)), "float32") for shape in shapes]
     coords = {"D": ("shape", [s[0] for s in shapes]), "P": ("shape", [s[1] for s in shapes])}
     for name, group in (("by_size", sizes(context)), ("by_ratio", ratios(context))):
         coords[name] = ("shape", [int(s in group) for s in shapes])
@@ -78,11 +108,11 @@ def compute(context: Context) -> dict[str, Any]:
         for name, reduce in (("cells", _cells), ("along_z", _along_z), ("along_J", _along_J), ("box", _box))
     }
     attrs = {
-        "steps": context.pick(2000, STEPS), "dtype": "float32", "rises": stats.RISES, "band": stats.BAND,
+        "steps": context.pick(2000, STEPS), "dtype": "float32", "crossed": stats.CROSSED, "band": stats.BAND,
         "lowest_sigma_z": LOWEST_Z, "highest_sigma_J": HIGHEST_J, **_machine(),
     }  # fmt: skip
     parts["fits"] = _fits(context, dict(zip(shapes, runs, strict=True)))
-    parts["checks"] = _checks(context, runs[shapes.index(ratios(context)[1])], runs[shapes.index(ratios(context)[-1])])
+    parts["checks"] = _checks(context, runs[shapes.index(ratios(context)[1])])
     return {name: data.assign_attrs(attrs) for name, data in parts.items()}
 
 
@@ -132,7 +162,7 @@ def _line(data: xarray.Dataset) -> dict[str, Any]:
     end, settled = samples["met"][0], data["settled"].values == 1
     by = {
         "band": [(b, settled & (np.abs(end) <= b)) for b in stats.BANDS],
-        "rises": [(r, settled & (data["increases"].values >= r)) for r in stats.THRESHOLDS],
+        "peak": [(c, settled & (data["peak"].values > c)) for c in stats.THRESHOLDS],
     }
     for dim, choices in by.items():
         means = [stats.mean(end, chosen) for _, chosen in choices]
@@ -148,7 +178,7 @@ def _dataset(rows: Sequence[dict[str, Any]], dim: str, at: np.ndarray | None = N
     """Rows as a data set along ``dim``; without ``at`` there is one row, and no dimension."""
     import xarray
 
-    coords = {"band": list(stats.BANDS), "rises": list(stats.THRESHOLDS), "quantile": list(stats.QUANTILES)}
+    coords = {"band": list(stats.BANDS), "peak": list(stats.THRESHOLDS), "quantile": list(stats.QUANTILES)}
     each = [xarray.Dataset(row, coords) for row in rows]
     return each[0] if at is None else xarray.concat(each, dim).assign_coords({dim: at})
 
@@ -214,11 +244,11 @@ def _fits(context: Context, runs: dict[tuple[int, int], xarray.Dataset]) -> xarr
 # --- checks -------------------------------------------------------------------------------------------------
 
 
-def _checks(context: Context, single: xarray.Dataset, under: xarray.Dataset) -> xarray.Dataset:
-    """Single against double precision; rises of the loss against the largest curvature; and, for P < D, the sharpness."""
+def _checks(context: Context, single: xarray.Dataset) -> xarray.Dataset:
+    """Single against double precision: means of the box over the same seeds, and the share of labels that differ."""
     import xarray
 
-    seeds = context.pick(4, 40)
+    seeds = context.pick(4, DOUBLE_SEEDS)
     shape = single.attrs["D"], single.attrs["P"]
     double = _inside(_grid(context, shape, seeds, "float64"))
     few = _inside(single.isel(seed=slice(seeds)))
@@ -227,81 +257,7 @@ def _checks(context: Context, single: xarray.Dataset, under: xarray.Dataset) -> 
         one, other = (stats.mean(*_samples(data)[name]) for data in (few, double))
         apart, error = stats.difference(one, other)
         out |= {f"{name}_single": one.value, f"{name}_double": other.value, f"{name}_apart": apart, f"{name}_apart_se": error}
-    out |= _crossings(shape, context.pick(4, 20), context.pick(2000, STEPS), single)
-    return xarray.Dataset(out | _sharpness(under, context.pick(4, 20)))
-
-
-def _crossings(shape: tuple[int, int], seeds: int, steps: int, grid: xarray.Dataset) -> dict[str, Any]:
-    """How well rises of the loss tell the settled runs whose tracked curvature went above 2 from those that stayed below.
-
-    The tracked curvature is a lower bound that lags, so a run that barely crosses may be missed.
-    """
-    from trainphase import march
-    from trainphase._arrays import precision
-    from trainphase.records import with_values
-    from trainphase.systems.quadratic import quadratic
-
-    z, J = (x.ravel() for x in np.meshgrid(grid["sigma_z"].values, grid["sigma_J"].values, indexing="ij"))
-    inside = (z >= LOWEST_Z - 1e-9) & (J <= HIGHEST_J + 1e-9)
-    end, crossed, risen = [], [], []
-    with precision("float32"):
-        for seed in range(seeds):
-            ready, names = with_values(quadratic(D=shape[0], P=shape[1], seed=seed), {"sigma_z": z, "sigma_J": J}, "float32")
-            got = march.march(ready, names, z.size, steps)
-            settled = inside & (got["status"] == march.SETTLED)
-            end.append(np.where(settled, 2 - got["curvature"], np.nan))
-            crossed.append(np.nanmax(got["curvature_top"], 1) > 2)
-            risen.append(got["rises"] >= stats.RISES)
-    deviation, crossing, rising = (np.stack(x, -1) for x in (end, crossed, risen))
-    settled = np.isfinite(deviation)
-    by_crossing, by_rises = (stats.mean(deviation, settled & chosen) for chosen in (crossing, rising))
-    apart, error = stats.difference(by_crossing, by_rises)
-    return {
-        "crossing_seeds": seeds, "crossing_mean": by_crossing.value, "crossing_se": by_crossing.error,
-        "crossing_runs": by_crossing.runs, "crossing_largest": float(np.max(deviation[settled & crossing], initial=-np.inf)),
-        "rising_mean": by_rises.value, "rising_runs": by_rises.runs, "rising_and_crossing_runs": int((settled & crossing & rising).sum()),
-        "crossing_apart": apart, "crossing_apart_se": error,
-    }  # fmt: skip
-
-
-def _sharpness(grid: xarray.Dataset, seeds: int) -> dict[str, Any]:
-    """Deviations of kernel and Hessian at the end of the same runs, those that met the edge: the runs are made again.
-
-    Rounding may send a chaotic run elsewhere; such a run is left out.
-    """
-    import jax
-
-    from trainphase._arrays import precision
-    from trainphase.records import with_values
-    from trainphase.survey import batch_axes
-    from trainphase.systems.quadratic import quadratic
-
-    steps, found = int(grid["run_steps"].max()), []
-    part = grid.isel(seed=slice(seeds))
-    met = stats.fates(_inside(part))["met"]
-    z, J = (x.ravel() for x in np.meshgrid(_inside(part)["sigma_z"].values, _inside(part)["sigma_J"].values, indexing="ij"))
-
-    @jax.jit
-    def ends(system: Any) -> Any:
-        def one(s: Any) -> Any:
-            state = jax.lax.fori_loop(0, steps, lambda _, x: s.step(x), s.init())
-            return s.curvature(state), s.sharpness(state)
-
-        return jax.vmap(one, in_axes=(batch_axes(system, ("sigma_J", "sigma_z")),))(system)
-
-    with precision("float32"):
-        for seed in range(part.sizes["seed"]):
-            system = quadratic(D=grid.attrs["D"], P=grid.attrs["P"], seed=seed)
-            ready, _ = with_values(system, {"sigma_z": z, "sigma_J": J}, "float32")
-            found.append(np.stack([np.asarray(v) for v in ends(ready)]))
-    curvature, sharpness = np.stack(found, -1).reshape(2, *met.shape)
-    same = met & (np.abs(curvature - _inside(part)["curvature"].values) < 1e-3)
-    kernel, hessian = (stats.mean(2 - np.where(same, v, 0.0), same) for v in (curvature, sharpness))
-    return {
-        "under_D": grid.attrs["D"], "under_P": grid.attrs["P"], "under_seeds": seeds, "under_runs": kernel.runs,
-        "under_met_runs": int(met.sum()), "under_kernel": kernel.value, "under_kernel_se": kernel.error,
-        "under_hessian": hessian.value, "under_hessian_se": hessian.error,
-    }  # fmt: skip
+    return xarray.Dataset(out)
 
 
 # --- the item -----------------------------------------------------------------------------------------------

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 BANDS = (0.05, 0.1, 0.2, 0.4, 0.8, 2.0)
 # The band of the label edge-of-stability.
 BAND = 0.2
-# A run has met the edge when its loss rose at so many steps at least. Below the edge, and near enough to a linear model
-# to follow it, the loss never rises.
-RISES = 10
-THRESHOLDS = (1, 3, 5, 10, 20, 50)
+# A run has met the edge when its curvature was above 2 at some step. The tracked curvature is a lower bound that lags, so
+# other thresholds are shown beside this one.
+CROSSED = 2.0
+THRESHOLDS = (1.8, 1.9, 1.95, 2.0, 2.05, 2.1)
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LAWS = ("constant", "power", "exponential")
 # A mean of fewer seeds than this enters no fit, nor one with a relative error above a half (its logarithm is not normal).
@@ -115,15 +115,15 @@ def fit(x: Any, means: Sequence[Mean], law: str) -> Fit:
 def fates(data: xarray.Dataset) -> dict[str, np.ndarray]:
     """Which runs came to which end, truth values of shape (sigma_z, sigma_J, seed); each run has one of the fates.
 
-    ``met``: settled after the loss had risen at RISES steps or more, whatever the final curvature. ``near``: settled
-    within BAND of 2 without that. ``off``: settled elsewhere. ``fading``: in the band, steps still shrinking like a power of
-    time at the horizon. ``bounded`` and ``divergent`` as labelled; ``rest`` is what remains (undecided, mostly).
+    ``met``: settled after the curvature had been above CROSSED, whatever the final curvature. ``near``: settled within BAND
+    of 2 without that. ``off``: settled elsewhere. ``fading``: in the band, steps still shrinking like a power of time at the
+    horizon. ``bounded`` and ``divergent`` as labelled; ``rest`` is what remains (undecided, mostly).
     """
     phase, settled = data["phase"].values, data["settled"].values == 1
-    risen = data["increases"].values >= RISES
+    crossed = data["peak"].values > CROSSED
     inside = np.abs(2 - data["curvature"].values) <= BAND
     out = {
-        "met": settled & risen, "near": settled & ~risen & inside, "off": settled & ~risen & ~inside,
+        "met": settled & crossed, "near": settled & ~crossed & inside, "off": settled & ~crossed & ~inside,
         "fading": ~settled & (phase == EDGE.index("edge-of-stability")),
         "bounded": phase == EDGE.index("bounded"), "divergent": phase == EDGE.index("divergent"),
     }  # fmt: skip

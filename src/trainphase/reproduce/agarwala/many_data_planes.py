@@ -242,7 +242,7 @@ def _claims_4() -> tuple[Claim, ...]:
 
 
 FIGURE_4 = Figure(
-    PAPER, "4", "final curvature over the rescaled widths", compute_4, _draw_4, _claims_4(), seconds_quick=10, seconds_full=1200,
+    PAPER, "4", "final curvature over the rescaled widths", compute_4, _draw_4, _claims_4(), seconds_quick=12, seconds_full=1200,
 )  # fmt: skip
 
 
@@ -358,7 +358,7 @@ FIGURE_14 = Figure(
             absolute(0.1, "half of the width of our edge-of-stability band"), _near_edge,
         ),
     ),
-    seconds_quick=15, seconds_full=600,
+    seconds_quick=12, seconds_full=600,
 )  # fmt: skip
 
 FIGURES = (FIGURE_4, FIGURE_14)

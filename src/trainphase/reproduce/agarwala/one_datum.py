@@ -67,7 +67,8 @@ def composed() -> tuple[Poly, Poly]:
     return total((1, z), (-1, Z)), total((1, t), (-1, T))
 
 
-# The printed series, {(power of z, of T): coefficients of 1, eps, eps^2, ..}; z^1 and z^2 of (73), then its z^3, and (74).
+# The series (73) and (74) as restored from a copy of the paper that has lost every eps:
+# {(power of z, of T): coefficients of 1, eps, eps^2, ..}.
 SERIES_Z: dict[tuple[int, int], tuple[float, ...]] = {
     (1, 1): (-2,), (1, 2): (1,), (2, 1): (3, -3), (2, 2): (-3.5, 3.5), (2, 3): (0.5, -0.5),
     (3, 0): (0, 6), (3, 1): (-2, -5, -2), (3, 2): (4.5, -5, 4.5), (3, 3): (-1.5, 2, -1.5),
@@ -85,7 +86,7 @@ def _coefficients(which: int) -> Measured:
     }  # fmt: skip
     found = {key: value for key, value in composed()[which].items() if key[0] <= 3}
     wrong = [key for key in stated.keys() | found.keys() if stated.get(key, 0) != found.get(key, 0)]
-    return Measured(len(wrong), note=f"{len(found)} coefficients")
+    return Measured(len(wrong), note=f"{len(found)} coefficients; the copy of the paper has lost every eps, which are restored")
 
 
 def _table(which: int) -> Measured:
@@ -151,7 +152,8 @@ TWO_STEP = figure(
               lambda c: _nullcline(theory.series_f_z, 0, 2)),
         claim("(81)", "The change of T over z~, on f_T cut after z~, with the printed sign: is it of order z~^2?", True,
               exact("a truth value"), lambda c: _printed_81(), expected=False,
-              correction="the z~ term of f_T is +(2-3eps+2eps^2)/(1-eps)"),
+              correction="the z~ term of f_T is +(2-3eps+2eps^2)/(1-eps); (82) of the same text needs the plus sign, so the slip "
+              "may be that of our copy"),
         claim("(81)", "The change of T over z~, on f_T cut after z~^2, with a plus sign: order in z~.", None,
               absolute(0.1, "the next order is a few percent of it at z~ = 0.02"),
               lambda c: _nullcline(theory.series_f_T, 1, 2), expected=3.0),

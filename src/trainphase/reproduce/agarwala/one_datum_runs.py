@@ -270,7 +270,7 @@ FIGURE_2 = figure(
               lambda c: Measured(_ends(c)[-1] < 1.9, note=f"T = {_ends(c)[-1]:.4f} at the end"), expected=True),
         claim("Fig. 2, right", "y on the curve where the iterates gather, close to -eps/2.", -EPS_2 / 2,
               absolute(EPS_2**2, "the theorem's error term is O(eps^2), with a constant below 1"), _last_y),
-        claim("Fig. 2, left", "T(t) from one (z~, T) is the same at every step size: largest difference.", 0.0,
+        claim("Fig. 2, left", "T(t) from one (z~, T) is the same at every step size, for these starts: largest difference.", 0.0,
               absolute(1e-10, "rounding of 1e-16 a step, magnified while the iterates leave z~ = 0"), _universal),
     ),
     seconds_quick=7, seconds_full=7,
