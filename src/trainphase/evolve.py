@@ -188,6 +188,3 @@ def flow_march(system: Any, batched: tuple[str, ...], points: int, steps: int) -
         for name, value in found.items():
             out[name][where] = value
     return out
-
-
-_solve = solve

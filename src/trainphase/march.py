@@ -35,9 +35,11 @@ BLOCK = STEPS_PER_LOOK * LOOKS
 RUNNING, SETTLED, ESCAPED, HORIZON = range(4)
 # The host is visited when an eighth of the lanes have finished and others wait, or when a narrower batch would do.
 IDLE = 1 / 8
-# When nothing waits and few lanes still run, they go on in a narrower batch. Another width is another compilation: batches
-# of small systems are narrowed by 16, those of at most 256 lanes, where a lane costs more than that, by 4.
-NARROWEST = 32
+# When nothing waits and at most half of the lanes still run, they may go on in a narrower batch. Another width is another
+# compilation, of a second or so: it must spare this many operations, counted as two per shared number and lane, and no
+# fewer than what a step of a small system costs.
+SPARED, LEAST = 5e10, 2000
+NARROWEST = 16
 # In single precision the steps of a run at rest are rounding: 1e-5 of the largest, squared, is as small as they get.
 SINGLE_SETTLED = 1e-10
 # A loss this far below its largest has vanished, and the sharpness is the curvature.
@@ -195,6 +197,8 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     widest = width = min(points, type(system).lanes)
     values = [np.asarray(getattr(system, n)) for n in batched]
     horizon = rounded_steps(steps) // BLOCK
+    shared = sum(np.size(leaf) for leaf in jax.tree.leaves(system)) - sum(v.size for v in values)
+    cost = max(2.0 * shared, LEAST)
     inside = np.broadcast_to(np.asarray(system.admissible()), (points,))
     waiting = list(np.flatnonzero(inside)[::-1])
     who = np.full(width, -1)
@@ -203,8 +207,8 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     fresh: Any = None
     shape: Any = None
     while waiting or (who >= 0).any():
-        if lanes is not None and not waiting and (who >= 0).sum() <= _narrower(width) < width:
-            lanes, who = _narrowed(lanes, who, _narrower(width))
+        if lanes is not None and not waiting:
+            lanes, who = _narrowed(lanes, who, cost, horizon)
             width, fresh = len(who), lanes
         enter = np.zeros(width, bool)
         for k in np.flatnonzero(who < 0)[: len(waiting)]:
@@ -212,8 +216,8 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
         mine = with_rows(system, batched, values, np.maximum(who, 0))
         if lanes is None or enter.any():
             fresh = _fresh(mine, batched, jnp.zeros(width))
-        narrower = _narrower(width)
-        keep = int((who >= 0).sum() * (1 - IDLE)) if waiting else narrower if narrower < width else 0
+        running = int((who >= 0).sum())
+        keep = int(running * (1 - IDLE)) if waiting else _half(running - 1, width)
         if lanes is None:
             # Lanes that never get a run must not keep the others company to the horizon.
             lanes = fresh._replace(status=jnp.where(jnp.asarray(enter), RUNNING, SETTLED).astype(jnp.int32))
@@ -233,14 +237,23 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     return _collect(system, batched, values, kept_lanes, index, widest, horizon)
 
 
-def _narrower(width: int) -> int:
-    """The width that follows ``width``; the same one at the end."""
-    return width if width <= NARROWEST else max(width // 16 if width > 256 else width // 4, NARROWEST)
+def _half(count: int, width: int) -> int:
+    """The widest halving of ``width`` that is at most ``count``; 0 below the narrowest."""
+    while width > count:
+        width //= 2
+    return width if width >= NARROWEST else 0
 
 
-def _narrowed(lanes: Lane, who: np.ndarray, width: int) -> tuple[Lane, np.ndarray]:
-    """The lanes that still run, in a batch of ``width`` lanes, filled up with finished ones."""
-    order = np.argsort(who < 0, kind="stable")[:width]
+def _narrowed(lanes: Lane, who: np.ndarray, cost: float, horizon: int) -> tuple[Lane, np.ndarray]:
+    """The lanes that still run, in a narrower batch filled up with finished ones, where that pays; else all as they are."""
+    running, width = who >= 0, len(who)
+    narrow = width
+    while narrow // 2 >= max(int(running.sum()), NARROWEST):
+        narrow //= 2
+    left = BLOCK * (horizon - int(np.asarray(lanes.blocks)[running].min())) if running.any() else 0
+    if cost * left * (width - narrow) < SPARED:
+        return lanes, who
+    order = np.argsort(~running, kind="stable")[:narrow]
     return jax.tree.map(lambda leaf: leaf[order], lanes), who[order]
 
 

@@ -33,7 +33,7 @@ def double() -> Iterator[None]:
 
 @jax.jit
 def _states(system: Any, times: jax.Array) -> Any:
-    return evolve._solve(system, times, None)[0]
+    return evolve.solve(system, times, None)[0]
 
 
 def states(system: Flow, times: np.ndarray) -> Any:

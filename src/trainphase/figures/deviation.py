@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LOOKS = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
 # A mean of fewer seeds is not drawn: its error bar would mean little.
 FEWEST = 5
+BARS: dict[str, Any] = {"ms": 3, "elinewidth": 0.8, "capsize": 1.6, "capthick": 0.8}
 MEAN = r"mean of $2 - \eta\lambda_{\max}$"
 SIGMA_Z, SIGMA_J = r"$\tilde{\sigma}_z$", r"$\tilde{\sigma}_J$"
 # Colours of the vocabulary where a fate is one of its phases; shades of its yellow for the three kinds at the edge.
@@ -106,8 +107,9 @@ def _series(ax: Axes, dataset: xarray.Dataset, along: str, first: int = 0) -> No
         value, error = row["met_mean"].values[shown], row["met_se"].values[shown]
         D, P = int(row["D"]), int(row["P"])
         label = f"({D}, {P})" if first == 0 else f"{_ratio(D, P)}: ({D}, {P})"
+        label += "" if shown.any() else ", too few"
         x = at[shown] + apart * (k - (dataset.sizes["shape"] - 1) / 2)
-        ax.errorbar(x, value, error, color=colour, marker=mark, ms=3, mew=0, lw=0.8, elinewidth=0.8, capsize=1.6, capthick=0.8, label=label)
+        ax.errorbar(x, value, error, color=colour, marker=mark, label=label, mew=0, lw=0.8, **BARS)
         lows += list(np.maximum(value - error, 0.3 * value))
         highs += list(value + error)
     if lows:
@@ -126,11 +128,12 @@ def _spread(ax: Axes, row: xarray.Dataset) -> None:
     ax.fill_between(at, q[:, 0], q[:, 4], color=colour, alpha=0.18, lw=0)
     ax.fill_between(at, q[:, 1], q[:, 3], color=colour, alpha=0.32, lw=0)
     ax.plot(at, q[:, 2], color=colour, lw=1.1)
-    ax.errorbar(at[shown], row["met_mean"].values[shown], row["met_se"].values[shown], color=style.INK, marker="o", ms=3, mew=0, lw=0,
-                elinewidth=0.8, capsize=1.6)  # fmt: skip
+    means, errors = row["met_mean"].values[shown], row["met_se"].values[shown]
+    ax.errorbar(at[shown], means, errors, color=style.INK, marker="o", mew=0, lw=0, **BARS)
     ax.set_ylabel(r"$2 - \eta\lambda_{\max}$ of runs that met the edge")
     _log(ax)
-    ax.set_xlim(at[0], at[-1])
+    edge = 0.02 * (at[-1] - at[0])
+    ax.set_xlim(at[0] - edge, at[-1] + edge)
     handles = [
         Line2D([], [], color=style.INK, marker="o", ms=3, mew=0, ls="none", label="mean"),
         Line2D([], [], color=colour, lw=1.1, label="median"),
@@ -148,8 +151,9 @@ def _bands(ax: Axes, row: xarray.Dataset) -> None:
         one = row.isel(sigma_z=j)
         colour, mark = LOOKS[k]
         shown = one["band_runs"].values >= FEWEST
-        options: dict[str, Any] = {"color": colour, "marker": mark, "ms": 3, "elinewidth": 0.8, "capsize": 1.6, "lw": 0.8}
-        ax.errorbar(bands[shown], one["band_mean"].values[shown], one["band_se"].values[shown], mew=0, label=f"{at[j]:g}", **options)
+        options: dict[str, Any] = {"color": colour, "marker": mark, "lw": 0.8, **BARS}
+        means, errors = one["band_mean"].values[shown], one["band_se"].values[shown]
+        ax.errorbar(bands[shown], means, errors, mew=0, label=f"{at[j]:g}", **options)
         if int(one["met_seeds"]) >= FEWEST:
             ax.errorbar(beyond * 1.12 ** (k - 1.5), one["met_mean"].item(), one["met_se"].item(), mfc="white", mew=0.8, **options)
     ax.set_xscale("log")

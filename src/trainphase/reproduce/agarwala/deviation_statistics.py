@@ -163,6 +163,7 @@ def _each(values: np.ndarray, chosen: np.ndarray) -> dict[str, np.ndarray]:
     means = [[mean(values[i, j], chosen[i, j]) for j in range(shape[1])] for i in range(shape[0])]
     middle = [[quantiles(values[i, j], chosen[i, j], (0.5,))[0] for j in range(shape[1])] for i in range(shape[0])]
     return {
-        "mean": np.asarray([[m.value for m in row] for row in means]), "se": np.asarray([[m.error for m in row] for row in means]),
+        "mean": np.asarray([[m.value for m in row] for row in means]),
+        "se": np.asarray([[m.error for m in row] for row in means]),
         "runs": np.asarray([[m.runs for m in row] for row in means]), "median": np.asarray(middle),
     }  # fmt: skip
