@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE, DATA, PICTURE = (ROOT / "docs" / n for n in ("edge-deviation.md", "results/edge_deviation.json", "images/edge-deviation.png"))
+PAGE, DATA = ROOT / "docs" / "edge-deviation.md", ROOT / "docs" / "results" / "edge_deviation.json"
+PICTURE = ROOT / "docs" / "images" / "edge-deviation.png"
 COMMAND = "trainphase reproduce agarwala:deviation"
 BLOCK = re.compile(r"(<!-- numbers: (\w+) -->\n).*?(<!-- end -->)", re.S)
 TABLES = ("cells", "along_z", "along_J", "box", "fits", "checks")
@@ -104,15 +105,13 @@ def blocks(document: dict[str, Any]) -> dict[str, str]:
         f"{about['device']} with {about['cores']} cores (JAX {about['jax']}), {about['seconds'] / 60:.0f} minutes of computing.\n"
     )
     means = markdown(
-        ["(D, P)", "D/P", "seeds", "runs", "met the edge", "median", "settled within 0.2", "met, first half of horizon", "met and fading"],
+        ["(D, P)", "D/P", "seeds", "runs", "met the edge", "median", "settled within 0.2", "met, first half of horizon",
+         "met and fading"],
         [[shape[id(r)], f"{r['D'] / r['P']:g}", str(r["seeds"]), str(r["met_runs"]), pm(r, "met"),
           "-" if r["met_quantiles_0.5"] is None else f"{r['met_quantiles_0.5']:.4f}", pm(r, "edge"), pm(r, "met_early"),
           pm(r, "met_and_fading")] for r in box],
     )  # fmt: skip
-    names = [c.removeprefix("band_mean_") for c in document["box"]["columns"] if c.startswith("band_mean_")]
-    bands = markdown(["(D, P)", *names], [[shape[id(r)], *(_pair(r, f"band_mean_{b}", f"band_se_{b}") for b in names)] for r in box])
-    cuts = [c.removeprefix("peak_mean_") for c in document["box"]["columns"] if c.startswith("peak_mean_")]
-    peaks = markdown(["(D, P)", *cuts], [[shape[id(r)], *(_pair(r, f"peak_mean_{b}", f"peak_se_{b}") for b in cuts)] for r in box])
+    bands, peaks = (_by(document, kind) for kind in ("band", "peak"))
     kinds = [c.removeprefix("fate_") for c in document["box"]["columns"] if c.startswith("fate_")]
     fates = markdown(
         ["(D, P)", *kinds, "time mean of 2 - curvature, bounded"],
@@ -125,6 +124,14 @@ def blocks(document: dict[str, Any]) -> dict[str, str]:
     )  # fmt: skip
     return {"made": made, "means": means, "bands": bands, "peaks": peaks, "fates": fates, "along": along,
             "fits": _fits(document), "precision": _precision(document)}  # fmt: skip
+
+
+def _by(document: dict[str, Any], kind: str) -> str:
+    """Means of the box by band or by threshold, a column each."""
+    start = f"{kind}_mean_"
+    at = [c.removeprefix(start) for c in document["box"]["columns"] if c.startswith(start)]
+    rows = [[f"({r['D']}, {r['P']})", *(_pair(r, start + k, f"{kind}_se_{k}") for k in at)] for r in records(document, "box")]
+    return markdown(["(D, P)", *at], rows)
 
 
 def _pair(row: dict[str, Any], name: str, error: str) -> str:
@@ -149,8 +156,8 @@ def _precision(document: dict[str, Any]) -> str:
     c = records(document, "checks")[0]
     return (
         f"Double precision on {c['precision_seeds']} seeds of the reference shape: mean over runs that met the edge "
-        f"{c['met_double']:.5f}, single precision {c['met_single']:.5f} ± {c['met_single_se']:.5f}, difference {c['met_apart']:.2g}; "
-        f"{100 * c['precision_differ']:.1f} % of the labels differ.\n"
+        f"{c['met_double']:.5f}, single precision {c['met_single']:.5f} ± {c['met_single_se']:.5f}, "
+        f"difference {c['met_apart']:.2g}; {100 * c['precision_differ']:.1f} % of the labels differ.\n"
     )
 
 

@@ -45,8 +45,9 @@ _TRAINING = (
 _EDGE = (
     Field("curvature", "float64", np.nan, "1", "step size times top kernel eigenvalue at the end"),
     Field("curvature_start", "float64", np.nan, "1", "step size times top kernel eigenvalue at the start"),
-    Field("curvature_mean", "float64", np.nan, "1", "the same, mean over the last quarter, followed from below; of a settled run, its end"),
-    Field("curvature_max", "float64", np.nan, "1", "the same, largest in the last quarter, followed from below; of a settled run, its end"),
+    Field("curvature_mean", "float64", np.nan, "1", "mean over the last quarter, followed from below; its end where settled"),
+    Field("curvature_max", "float64", np.nan, "1", "largest of the last quarter, followed from below; its end where settled"),
+    Field("curvature_peak", "float64", np.nan, "1", "largest of every fifth step of the run, followed from below"),
     Field("loss", "float64", np.nan, "target units squared", "training loss at the end"),
     Field("max_ratio", "float64", np.nan, "1", "largest one-step growth of the loss"),
     Field("increases", "float32", np.nan, "steps", "steps at which the loss rose"),

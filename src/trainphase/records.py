@@ -131,6 +131,7 @@ def _edge_record(got: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         "settled": np.where(ran, settled, NOT_COMPUTED).astype(np.uint8),
         "curvature_mean": np.where(ended, got["curvature"], mean),
         "curvature_max": np.where(ended, got["curvature"], late),
+        "curvature_peak": np.nan_to_num(got["curvature_top"], nan=0.0).max(1),
         "increases": got["rises"],
         **{k: got[k] for k in ("curvature", "curvature_start", "loss", "max_ratio", "run_steps")},
     }

@@ -17,6 +17,8 @@ DATA_VARIABLE = "TRAINPHASE_DATA"
 # Orbits of many points at once are loops over long vectors: 512-bit registers where the processor has them, and loops
 # that are not cut into tiles, measured at twice the default's rate. The second is an internal name of these versions.
 FLAGS = ("--xla_cpu_prefer_vector_width=512", "--xla_backend_extra_options=xla_cpu_disable_tiled_emitter")
+# Of several processes, each with the products of its own sweep.
+ONE_THREAD = ("--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1")
 FLAGS_JAXLIB = ("0", "10")
 
 
@@ -34,6 +36,16 @@ def prepare_jax() -> str:
     flags = " ".join([*given.split(), *added])
     os.environ["XLA_FLAGS"] = flags
     return flags
+
+
+def one_thread_each() -> None:
+    """Have processes started from now on compute in one thread each; this one starts JAX first and keeps its threads."""
+    import jax
+
+    jax.devices()
+    given = os.environ.get("XLA_FLAGS", "").strip()
+    if not given or given.startswith("-"):
+        os.environ["XLA_FLAGS"] = " ".join([*given.split(), *ONE_THREAD])
 
 
 def data_folders() -> tuple[str, ...]:

@@ -22,9 +22,12 @@ WIDE = 56  # characters of a statement in the table; claims.md has all of it
 @click.option("--out", metavar="DIR", default="reproduced", show_default=True, help="Folder for pictures, tables and data.")
 @click.option("--quick", is_flag=True, help="Small sizes, for a first look.")
 @click.option("--seed", type=options.Whole(0), default=0, show_default=True, help="Seed of everything random.")
+@click.option("--workers", type=options.Whole(1, 4096), default=1, show_default=True, help="Processes for large sweeps.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @options.json_option
-def command(items: tuple[str, ...], out: str, quick: bool, seed: int, quiet: bool, as_json: bool) -> None:
+def command(
+    items: tuple[str, ...], out: str, quick: bool, seed: int, workers: int, quiet: bool, as_json: bool
+) -> None:
     """Reproduce figures and claims of the papers: every claim beside what is measured, with a verdict.
 
     Without PAPER, everything. What is computed is kept in DIR: the same command continues.
@@ -35,6 +38,8 @@ def command(items: tuple[str, ...], out: str, quick: bool, seed: int, quiet: boo
     chosen = papers.select(items)
     output.check_folder("--out", out)
     environment.prepare_jax()
+    if workers > 1:
+        environment.one_thread_each()
     from trainphase.reproduce import runner
 
     figures = papers.load(chosen)
@@ -43,7 +48,7 @@ def command(items: tuple[str, ...], out: str, quick: bool, seed: int, quiet: boo
         output.note(f"{len(figures)} to reproduce, about {duration(seconds)} in all")
     say = None if quiet else output.note
     report = runner.reproduce(
-        figures, out, quick=quick, seed=seed, progress=progress(quiet, "pieces"), say=say
+        figures, out, quick=quick, seed=seed, workers=workers, progress=progress(quiet, "pieces"), say=say
     )
     output.emit(report.to_json(), lambda: _text(report), as_json)
     if report.failures:

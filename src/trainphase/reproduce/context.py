@@ -23,6 +23,8 @@ from trainphase.engine import _files
 from trainphase.errors import RequestError, TrainphaseError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import xarray
 
     from trainphase.engine.sweep import Progress
@@ -54,6 +56,7 @@ class Context:
     out : the folder of the results.
     quick : small sizes, for a look and for tests; the claims' tolerances must fit.
     seed : seed of everything random.
+    executor : where the tiles of a sweep may be computed beside each other; None: in this process.
     progress : ``start(total, done)``, ``advance(k)``, ``close()``; a figure may tell about its pieces of work.
     """
 
@@ -63,6 +66,7 @@ class Context:
     seed: int = 0
     progress: Progress = field(default_factory=_Silent)
     memory: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
+    executor: Executor | None = None
 
     def pick(self, quick: T, full: T) -> T:
         """One of two values, by the size of the run."""

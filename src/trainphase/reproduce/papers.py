@@ -52,6 +52,7 @@ PAPERS: Mapping[str, Paper] = {
             "1", "2", "3", "4", "7", "8", "9", "10", "11", "12", "13", "14",
             "theorem3.1", "two-step", "normal-form", "symmetric", "gradient-flow", "linear-net",
             "theorem4.1", "nonlinearity", "A.1", "A.4", "equalities",
+            "deviation",
         ),
     ),
 }

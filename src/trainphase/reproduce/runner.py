@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,8 +135,8 @@ class ReproduceInterrupted(TrainphaseError):
 
 
 def reproduce(
-    figures: Sequence[Figure], out: str | Path, *, quick: bool = False, seed: int = 0, progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
+    figures: Sequence[Figure], out: str | Path, *, quick: bool = False, seed: int = 0, workers: int = 1,
+    progress: Progress | None = None, say: Callable[[str], None] | None = None,
 ) -> Report:  # fmt: skip
     """Reproduce items one after the other and write the tables after each.
 
@@ -145,6 +147,7 @@ def reproduce(
     ----------
     figures : the items, as ``papers.load(papers.select([...]))`` or a user's own.
     quick : small sizes.
+    workers : processes for the large sweeps; 1: this one, with JAX's own threads.
     say : is given a sentence as each item begins and when something fails.
 
     Raises ReproduceInterrupted on Ctrl-C, RequestError when OUT cannot be made.
@@ -160,9 +163,10 @@ def reproduce(
         raise RequestError(f"the folder {out} cannot be made ({why.strerror or why}); give another --out") from why
     memory: dict[tuple[str, str], Any] = {}
     done = 0
+    pool = None if workers < 2 else ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
         for done, figure in enumerate(figures):
-            context = Context(figure, report.out, quick, seed, memory=memory)
+            context = Context(figure, report.out, quick, seed, memory=memory, executor=pool)
             context = context if progress is None else replace(context, progress=progress)
             tell(_beginning(figure, context, done, len(figures)))
             _item(figure, context, report, tell)
@@ -175,6 +179,8 @@ def reproduce(
             raise
         raise _interrupted(figures, done, report.out) from why
     finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
         if progress is not None:
             progress.close()
     return report

@@ -233,8 +233,9 @@ def _fits(context: Context, runs: dict[tuple[int, int], xarray.Dataset]) -> xarr
     ratio = np.concatenate([theory.r_NL_rescaled(at, *shape) for shape, (at, _) in profiles.items()])
     for name, x in (("sigma_z, all D/P", widths), ("r_NL, all D/P", ratio)):
         rows += [(name, law, 0, 0, stats.fit(x, means, law)) for law in stats.LAWS[1:]]
-    box = {shape: stats.mean(*_samples(_inside(runs[shape]))["met"]) for shape in dict.fromkeys(sizes(context) + ratios(context))}
-    by_size, by_ratio = ("D P, at D/P = 1/2", sizes(context), np.prod), ("D/P, at one D P", ratios(context), lambda s: s[0] / s[1])
+    box = {shape: stats.mean(*_samples(_inside(data))["met"]) for shape, data in runs.items()}
+    by_size = ("D P, at D/P = 1/2", sizes(context), lambda s: s[0] * s[1])
+    by_ratio = ("D/P, at one D P", ratios(context), lambda s: s[0] / s[1])
     for name, group, x in (by_size, by_ratio):
         found = [box[s] for s in group]
         rows += [(name, law, 0, 0, stats.fit([x(s) for s in group], found, law)) for law in ("constant", "power")]
@@ -295,7 +296,8 @@ def _precision(context: Context) -> Measured:
 
 CLAIMS = (
     Claim(
-        PAPER, "Section 6.2", "the final curvature of runs that met the edge and settled is below 2 in the mean, at every D, P", True,
+        PAPER, "Section 6.2", "the final curvature of runs that met the edge and settled is below 2 in the mean, at every D, P",
+        True,
         exact("each by more than 3 standard errors over seeds, where 12 seeds or more have such runs"), _below,
     ),
     Claim(

@@ -57,7 +57,9 @@ def compute_4(context: Context) -> dict[str, Any]:
 
     D, P = context.pick((20, 40), (60, 120))
     n, seeds = context.pick(12, 32), context.pick(3, 100)
-    common: dict[str, Any] = {"D": D, "P": P, "steps": context.pick(3000, STEPS), "progress": context.progress}
+    common: dict[str, Any] = {
+        "D": D, "P": P, "steps": context.pick(3000, STEPS), "progress": context.progress, "executor": context.executor,
+    }  # fmt: skip
     grid: dict[str, Any] = {"sigma_z": tp.linspace(1 / n, 1.0, n), "sigma_J": tp.linspace(1 / n, 1.0, n)}
     plane = tp.diagram("quadratic", **common, **grid, seeds=seeds, dtype="float32", store=context.folder / "plane").dataset
     again = tp.diagram("quadratic", **common, **grid, seeds=2, dtype="float64", store=context.folder / "double").dataset
@@ -262,7 +264,8 @@ def compute_14(context: Context) -> dict[str, Any]:
     for D, P in SHAPES:
         found = tp.diagram(
             "quadratic", D=D, P=P, sigma_z=tp.linspace(0.05, 0.75, n), sigma_J=tp.linspace(0.05, 0.9, n), seeds=seeds,
-            dtype="float32", steps=context.pick(1200, STEPS), progress=context.progress, store=context.folder / f"shape_{D}_{P}",
+            dtype="float32", steps=context.pick(1200, STEPS), progress=context.progress, executor=context.executor,
+            store=context.folder / f"shape_{D}_{P}",
         ).dataset  # fmt: skip
         planes[f"shape_{D}_{P}"] = found[list(KEPT)].assign_attrs(D=D, P=P)
         rows.append(_box(found))
