@@ -61,7 +61,8 @@ def fabricated() -> xr.Dataset:
     rows = {
         "phase": [edge, edge, sharp, edge, bounded, gone, EDGE.undecided, sharp],
         "settled": [1, 1, 1, 0, 0, 0, 0, 1], "curvature": [1.97, 1.9, 1.2, 2.05, 2.6, np.nan, 1.0, 1.5],
-        "peak": [2.4, 1.95, 1.2, 2.5, 3.0, 9.0, 1.0, 2.9], "curvature_mean": [1.97, 1.9, 1.2, 1.999, 2.2, np.nan, 1.0, 1.5],
+        "curvature_peak": [2.4, 1.95, 1.2, 2.5, 3.0, 9.0, 1.0, 2.9],
+        "curvature_mean": [1.97, 1.9, 1.2, 1.999, 2.2, np.nan, 1.0, 1.5],
     }  # fmt: skip
     dims = ("sigma_z", "sigma_J", "seed")
     return xr.Dataset({k: (dims, np.asarray(v)[None, None]) for k, v in rows.items()})
@@ -83,7 +84,7 @@ def test_runs_that_met_the_edge(tmp_path: Path) -> None:
     # A peak is a lower bound of the curvature on the way; of a run that settles it is not below the end by more than the
     # tracking lags, 2 % here.
     settled = data["settled"].values == 1
-    assert np.all(data["peak"].values[settled] > data["curvature"].values[settled] * 0.98)
+    assert np.all(data["curvature_peak"].values[settled] > data["curvature"].values[settled] * 0.98)
     assert chosen.sum() >= 8
     # Settled at 2 or below: above it the end would not be stable. 1e-2 is what single precision lets through.
     assert end[chosen].min() > -1e-2 and end[chosen].mean() > 0

@@ -71,7 +71,7 @@ def test_shapes_stand_by_ratio_and_few_seeds_are_not_drawn(data: dict[str, xr.Da
 
 def test_fates_fill_the_panel(data: dict[str, xr.Dataset]) -> None:
     fig = deviation.page(data)
-    tops = [max(path.vertices[:, 1].max() for path in c.get_paths()) for c in fig.axes[5].collections]
+    tops = [max(np.asarray(path.vertices)[:, 1].max() for path in c.get_paths()) for c in fig.axes[5].collections]
     assert len(tops) == len(deviation.FATES) and tops[-1] == pytest.approx(1.0)
     assert [t.get_text() for t in fig.legends[0].get_texts()] == [words for words, _ in deviation.FATES.values()]
 

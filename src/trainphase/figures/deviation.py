@@ -28,7 +28,8 @@ SIGMA_Z, SIGMA_J = r"$\tilde{\sigma}_z$", r"$\tilde{\sigma}_J$"
 FATES = {
     "met": ("settles after meeting the edge", "#C9A400"), "near": ("settles within 0.2 of 2 otherwise", "#F0E442"),
     "fading": ("within 0.2 of 2, still settling", "#F8F3B0"), "off": ("settles elsewhere", "#009E73"),
-    "bounded": ("bounded, does not settle", "#E69F00"), "divergent": ("diverges", "#D55E00"), "rest": ("undecided", "#999999"),
+    "bounded": ("bounded, does not settle", "#E69F00"), "divergent": ("diverges", "#D55E00"),
+    "rest": ("undecided, or still settling elsewhere", "#999999"),
 }  # fmt: skip
 
 
@@ -86,11 +87,18 @@ def _ratio(D: int, P: int) -> str:
     return str(2**k) if k >= 0 else f"1/{2**-k}"
 
 
+def _steps(span: float) -> tuple[float, ...]:
+    """Ticks of a decade."""
+    if span < 20:
+        return (1, 1.5, 2, 3, 5, 7)
+    return (1, 2, 5) if span < 1000 else (1,)
+
+
 def _log(ax: Axes) -> None:
     """A logarithmic vertical axis with plain numbers."""
     ax.set_yscale("log", nonpositive="clip")
     low, high = ax.get_ylim()
-    ticks = [m * 10.0**k for k in range(-5, 2) for m in ((1, 2, 5) if high < 100 * low else (1,))]
+    ticks = [m * 10.0**k for k in range(-5, 2) for m in _steps(high / low)]
     ax.yaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
@@ -113,10 +121,10 @@ def _series(ax: Axes, dataset: xarray.Dataset, along: str, first: int = 0) -> No
         lows += list(np.maximum(value - error, 0.3 * value))
         highs += list(value + error)
     if lows:
-        ax.set_ylim(0.8 * min(lows), 1.25 * max(highs))
+        ax.set_ylim(0.35 * min(lows), 1.15 * max(highs))  # room for the legend below
     _log(ax)
     ax.set_xlim(at[0] - 5 * apart, at[-1] + 5 * apart)
-    ax.legend(title="$(D, P)$" if first == 0 else "$D/P$: $(D, P)$", title_fontsize="small", loc="best", handlelength=1.2)
+    ax.legend(title="$(D, P)$" if first == 0 else "$D/P$: $(D, P)$", title_fontsize="small", loc="lower left", handlelength=1.2)
 
 
 def _spread(ax: Axes, row: xarray.Dataset) -> None:
@@ -131,6 +139,8 @@ def _spread(ax: Axes, row: xarray.Dataset) -> None:
     means, errors = row["met_mean"].values[shown], row["met_se"].values[shown]
     ax.errorbar(at[shown], means, errors, color=style.INK, marker="o", mew=0, lw=0, **BARS)
     ax.set_ylabel(r"$2 - \eta\lambda_{\max}$ of runs that met the edge")
+    if np.any(q > 0):
+        ax.set_ylim(0.1 * float(np.min(q[q > 0])), 1.3 * float(np.nanmax(q)))
     _log(ax)
     edge = 0.02 * (at[-1] - at[0])
     ax.set_xlim(at[0] - edge, at[-1] + edge)
@@ -139,7 +149,7 @@ def _spread(ax: Axes, row: xarray.Dataset) -> None:
         Line2D([], [], color=colour, lw=1.1, label="median"),
         Patch(color=colour, alpha=0.5, lw=0, label="middle half"), Patch(color=colour, alpha=0.18, lw=0, label="5 to 95 %"),
     ]  # fmt: skip
-    ax.legend(handles=handles, loc="best", handlelength=1.2)
+    ax.legend(handles=handles, loc="lower left", handlelength=1.2)
 
 
 def _bands(ax: Axes, row: xarray.Dataset) -> None:

@@ -120,7 +120,7 @@ def fates(data: xarray.Dataset) -> dict[str, np.ndarray]:
     horizon. ``bounded`` and ``divergent`` as labelled; ``rest`` is what remains (undecided, mostly).
     """
     phase, settled = data["phase"].values, data["settled"].values == 1
-    crossed = data["peak"].values > CROSSED
+    crossed = data["curvature_peak"].values > CROSSED
     inside = np.abs(2 - data["curvature"].values) <= BAND
     out = {
         "met": settled & crossed, "near": settled & ~crossed & inside, "off": settled & ~crossed & ~inside,
