@@ -9,6 +9,8 @@ PYTEST_ARGS ?=
 # More arguments for the demonstration and for the benchmark.
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+# The benchmarks to run: orbits of the cubic map, and quadratic regression models.
+BENCH ?= orbit quadratic
 # The first of these that runs and is new enough. A name on PATH may be a stub that fails, so each one is tried.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
@@ -46,8 +48,8 @@ layers: $(DEV_READY) ## check that imports go downwards only
 
 check: lint types layers test ## all of the above checks
 
-bench: $(DEV_READY) ## compare with NumPy and C at a million points, about five minutes (BENCH_ARGS=--quick: seconds)
-	$(BIN)/python benchmarks/orbit.py $(BENCH_ARGS)
+bench: $(DEV_READY) ## compare with the loops people write, about ten minutes (BENCH_ARGS=--quick: one; BENCH=orbit: one of them)
+	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python "benchmarks/$$name.py" $(BENCH_ARGS) || exit $$?; done
 
 lock: pyproject.toml ## choose the newest versions that pyproject allows and pin them in requirements/ci.txt
 	requirements/lock "$(PYTHON)"

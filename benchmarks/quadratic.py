@@ -346,7 +346,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="16 x 16 widths, 1000 steps, three rounds: a minute")
     parser.add_argument("--side", type=int, help="values of each width in (0, 1) [32]")
-    parser.add_argument("--steps", type=int, help="horizon, rounded up to 200s [5000]")
+    parser.add_argument("--steps", type=int, help="horizon, rounded up to 400s [5000]")
     parser.add_argument("--rounds", type=int, help="rounds in which the contenders take turns [5]")
     parser.add_argument("--D", type=int, default=60, help="outputs [60]")
     parser.add_argument("--P", type=int, default=120, help="parameters [120]")

@@ -324,3 +324,19 @@ def test_values_that_are_not_finite_are_null(tmp_path) -> None:
     reproduce([item], tmp_path)
     row = json.loads((tmp_path / "claims.json").read_text(), parse_constant=pytest.fail)["claims"][0]
     assert (row["measured"], row["error"], row["verdict"]) == (None, None, "differ")
+
+
+def test_workers_are_processes_that_end_with_the_run(tmp_path) -> None:
+    pools = []
+
+    def compute(context: Context) -> xarray.Dataset:
+        assert context.executor is not None
+        pools.append(context.executor)
+        done = [context.executor.submit(pow, 2, k) for k in range(4)]
+        return xarray.Dataset({"y": ("x", [float(d.result(timeout=60)) for d in done])})
+
+    figure = Figure(NAME, "5", "powers", compute, claims=(claim("their sum", 15.0, lambda c: Measured(c.data()["y"].sum())),))
+    report = reproduce([figure], tmp_path, workers=2)
+    assert report.results[0].comparison.verdict == AGREE
+    with pytest.raises(RuntimeError, match="shutdown"):
+        pools[0].submit(pow, 2, 2)

@@ -115,15 +115,22 @@ def loss(ax: Axes, dataset: xarray.Dataset, axis: str, scale: Scale, cols: Colum
     few_decades(ax)
 
 
+# Ten times the edge: below it, small curvatures are rather seen as small.
+FAR = 20.0
+
+
 def curvature(ax: Axes, dataset: xarray.Dataset, axis: str, scale: Scale, cols: Columns) -> None:
-    """The curvature with the edge of stability; logarithmic where it ranges over more than three decades."""
+    """The curvature at the end, and at the start (grey), with the edge; logarithmic over three decades, if far beyond it."""
     values = rows_of(dataset, "curvature", axis, scale).astype(float)
     values = np.where(np.isfinite(values), values, np.nan)
     positive = values[values > 0]
-    wide = bool(positive.size and positive.max() > 1e3 * max(positive.min(), 1e-300))
+    wide = bool(positive.size and positive.max() > max(1e3 * max(positive.min(), 1e-300), FAR))
     if wide:
         ax.set_yscale("log")
     ax.axhline(EDGE, color=style.INK, lw=0.8, ls=(0, (2, 2)))
+    if "curvature_start" in dataset:
+        start = rows_of(dataset, "curvature_start", axis, scale).astype(float)
+        curve(ax, np.where(np.isfinite(start), start, np.nan), scale, cols, style.GREY)
     curve(ax, values, scale, cols)
     if wide:
         few_decades(ax)

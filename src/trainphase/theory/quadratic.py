@@ -118,7 +118,7 @@ def paper_r_NL(std_z: ArrayLike, D: ArrayLike, lr: ArrayLike = 1.0) -> Any:
 def top_eigenvalue(std_J: ArrayLike, D: ArrayLike, P: ArrayLike) -> Any:
     """Top eigenvalue of J J^T in the limit, the Marchenko-Pastur edge std_J^2 (sqrt P + sqrt D)^2.
 
-    At finite size the mean is lower: 4 % at (20, 40).
+    At finite size the mean is lower: by 9 % at (20, 40), 4 % at (60, 120).
     """
     d, p = _sizes(D, P)
     return (np.asarray(std_J, np.float64) ** 2 * (np.sqrt(p) + np.sqrt(d)) ** 2)[()]
