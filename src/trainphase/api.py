@@ -136,7 +136,7 @@ def run(
         raise RequestError(f"{ranged[0]} is a range, and a run has one value of it; give a number, or use diagram")
     name, factory = _factory(system)
     built = _build(factory, name, params)
-    shown = _shown(system, params)
+    shown = _shown(system, params, built)
     words = _words(built, name, vocabulary)
     return verbs.run(
         name, built, shown, steps=_steps(words, steps, 4096), starts=starts, dtype=dtype, vocabulary=words,
@@ -190,7 +190,7 @@ def diagram(
     recipe = Recipe(
         factory, fixed, _steps(words, steps, 8192), starts, dtype, module.samples_for(points, starts), words
     )
-    shown = {k: v for k, v in _shown(system, fixed).items() if k not in {a.name for a in axes}}
+    shown = {k: v for k, v in _shown(system, fixed, sample).items() if k not in {a.name for a in axes}}
     if not isinstance(system, str) and not callable(system):
         shown = _fields(system) | shown
     return module.compute(
@@ -282,13 +282,15 @@ def _named(system: Any, key: str, axis: Axis) -> Axis:
     return axis.named(key, units)
 
 
-def _shown(system: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters as results state them: for a system of the catalogue with the defaults that were not given."""
+def _shown(system: Any, params: Mapping[str, Any], built: Any) -> dict[str, Any]:
+    """The parameters as results state them: for a system of the catalogue with the defaults that were not given, without
+    those that the system as it was ``built`` makes no use of.
+    """
     given = {k: v for k, v in params.items() if k not in ("data_dir", "search")}
     if not isinstance(system, str):
         return given
     defaults = {p.name: p.default for p in catalog.system(system).params if p.default is not None}
-    return defaults | given
+    return {k: v for k, v in (defaults | given).items() if k not in getattr(built, "unused", ())}
 
 
 def _fields(system: Any) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def run(
     chosen, words = STANDARD + tuple(observables), recipe.words
     if words is EDGE:
         # What has settled or escaped is recorded to there: the rest would be more of the same.
-        steps = max(1, min(steps, int(np.ceil(record["run_steps"]))))
+        steps = max(1, min(recipe.horizon, int(np.ceil(record["run_steps"]))))
     with precision(dtype):
         ready = as_leaves(system, dtype)
         if isinstance(ready, Flow):

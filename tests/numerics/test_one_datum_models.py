@@ -286,3 +286,21 @@ def test_sharpness_of_one_datum_is_that_of_the_hessian(w: tuple[float, ...], rng
         # Second derivative of z^2 / 2 by hand; the eigenvalues of a small matrix to rounding.
         H = np.outer(J, J) + z * np.diag(values)
         assert float(system.sharpness(system.init())) == pytest.approx(lr * np.linalg.eigvalsh(H)[-1], rel=1e-12)
+
+
+def test_eps_is_an_axis_of_a_start_in_parameter_space_too() -> None:
+    eps = [0.05, 0.1, 0.2]
+    d = tp.diagram("quadratic-1d", theta="1.0,-4.32", eps=tp.values(eps), steps=2000)
+    ones = [tp.run("quadratic-1d", theta="1.0,-4.32", eps=e, steps=2000) for e in eps]
+    assert [EDGE.label(c) for c in d.codes] == [r.phase for r in ones]
+    # The same arithmetic in a batch and alone: rounding of a sum of two.
+    assert np.allclose(d.dataset["curvature_start"], [r.summary["curvature_start"] for r in ones], rtol=1e-14)
+
+
+@pytest.mark.parametrize("more", [{"T": 3.0}, {"z": 0.1}, {"eigenvalues": "1,-0.1", "eps": 0.1}, {"T": tp.linspace(0, 4, 5)}])
+def test_what_a_start_makes_no_use_of_is_refused(more: dict[str, Any]) -> None:
+    verb = tp.diagram if any(isinstance(v, tp.Axis) for v in more.values()) else tp.run
+    with pytest.raises(RequestError, match="means nothing beside"):
+        verb("quadratic-1d", theta="1.0,-4.32", **more)
+    shown = tp.run("quadratic-1d", theta="1.0,-4.32", steps=400).params
+    assert not {"z", "T"} & set(shown)

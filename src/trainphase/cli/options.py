@@ -156,7 +156,7 @@ def system_page(info: SystemInfo) -> str:
 
 def steps_option(default: int | None, told: str | bool = True) -> Decorator:
     """--steps; ``told`` is the default in words where it depends on the system."""
-    text = "Horizon in steps of the map."
+    text = "Horizon in steps; a phase is decided over the next multiple of 512, in the edge vocabulary of 400."
     return click.option("--steps", type=Whole(1, 2**31 - 1), default=default, show_default=told, help=text)
 
 

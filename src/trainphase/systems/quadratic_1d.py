@@ -54,6 +54,13 @@ class _Start(eqx.Module):
     theta: jax.Array | np.ndarray | None = None
     w: jax.Array | np.ndarray | None = None
 
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Parameters of the factory that this start makes no use of."""
+        if self.theta is None:
+            return ()
+        return ("z", "T") if self.w is None else ("z", "T", "eps")
+
     def eigenvalues(self) -> jax.Array:
         """w, shape (P,)."""
         if self.w is not None:
@@ -209,9 +216,14 @@ def quadratic_1d(
     fields: dict[str, Any] = {"eps": eps, "E": E, "z": z, "T": T}
     if theta is not None:
         start = numbers("theta", theta)
-        w = np.asarray([1.0, -float(eps)]) if eigenvalues is None else numbers("eigenvalues", eigenvalues)
-        if start.shape != w.shape:
-            raise RequestError(f"theta has {start.size} numbers and eigenvalues {w.size}; give as many of both")
+        w = None if eigenvalues is None else numbers("eigenvalues", eigenvalues)
+        count = 2 if w is None else w.size
+        if start.size != count:
+            raise RequestError(f"theta has {start.size} numbers and there are {count} eigenvalues; give as many of both")
+        given = {"z": (z, 0.05), "T": (T, 2.2)} | ({} if w is None else {"eps": (eps, 0.005)})
+        odd = [f"{name}={value:g}" for name, (value, usual) in given.items() if value != usual]
+        if odd:
+            raise RequestError(f"{odd[0]} means nothing beside {'eigenvalues' if odd[0][0] == 'e' else 'theta'}; leave one out")
         fields |= {"theta": start, "w": w, "lr": 1.0 if lr is None else lr}
     elif eigenvalues is not None or lr is not None:
         given = "eigenvalues" if eigenvalues is not None else "lr"
