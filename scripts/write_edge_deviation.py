@@ -70,7 +70,7 @@ def gather(out: Path) -> dict[str, Any]:
         sys.exit(f"{out} has no full run of the item; give: {COMMAND} --out {out}")
     folder = found[-1].parent
     parts = {name: xarray.load_dataset(folder / f"data.{name}.nc", engine="scipy") for name in TABLES}
-    seconds = sum(json.loads(p.read_text())["seconds"] for p in folder.glob("runs_*.json"))
+    seconds = json.loads((folder / "data.json").read_text())["seconds"]
     attrs = parts["box"].attrs
     about = {"command": COMMAND, **json.loads(attrs["reproduced"]), **{k: plain(attrs[k]) for k in ATTRS}}
     about |= {"seeds": "0 to n - 1, n in column seeds", "seconds": round(seconds), "errors": "standard errors over seeds"}

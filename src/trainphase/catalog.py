@@ -238,7 +238,7 @@ OBSERVABLES: Mapping[str, tuple[str, str]] = {
     "loss": ("target units squared", "training loss"),
     "test_loss": ("target units squared", "loss on the test rows, (1/2n) sum of squares against the noiseless teacher"),
     "averaged_test_loss": ("target units squared", "the same for predictions averaged over the second half of the run"),
-    "residual": ("1", "scaled residuals z, the coordinate of the cubic map; one per sample"),
+    "residual": ("1", "residuals z, one per sample: rescaled to a coordinate of the map; in target units for quadratic"),
     "curvature": ("1", "step size times the largest eigenvalue of the neural tangent kernel; 2 is the edge of stability"),
     "sharpness": ("1", "step size times the largest eigenvalue of the loss's Hessian"),
     "leading_curvatures": ("1", "step size times the four largest eigenvalues of the kernel, largest first"),

@@ -39,6 +39,7 @@ class Map(eqx.Module):
       the edge vocabulary reads.
     - ``observed_step(state, memory, look)`` and ``memory()``: one step together with what is measured along it, for
       systems where the step has already computed most of it.
+    - ``units``, optional: observable -> unit, where a system's differ from the usual ones.
     - ``admissible()``: False where the parameters describe no run (a start outside the model's domain).
     - ``predict_test(state)`` and ``test_targets()``, optional: give test losses, of single and averaged predictions.
     - ``theory_inputs()``, optional: the numbers that the theory named by ``theory`` needs.

@@ -71,7 +71,7 @@ def run(
     evidence = {k: plain(v) for k, v in record.items() if np.ndim(v) == 0}
     reading = Reading(words, phase, float(record["margin"]), _rule(words, int(record["rule"])), evidence)
     known = {o.name: o for o in chosen}
-    units = {o.name: o.units for o in chosen} | _UNITS
+    units = {o.name: o.units for o in chosen} | _UNITS | getattr(system, "units", {})
     names = {o.name: o.long_name for o in chosen} | _NAMES
     taken = int(np.argmax(escaped)) if escaped.any() else len(times) - 1
     return Trajectory(

@@ -57,6 +57,11 @@ class _Model(eqx.Module):
     symmetry: str = eqx.field(static=True, default="sym1")
 
     @property
+    def units(self) -> dict[str, str]:
+        """Units that differ from the usual ones: residuals are not rescaled."""
+        return dict.fromkeys(("residual", "lower", "upper"), "target units")
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(D, P)."""
         D, P = self.J_draw.shape

@@ -68,9 +68,10 @@ class _Start(eqx.Module):
         eps = jnp.asarray(self.eps)
         return jnp.stack([jnp.ones_like(eps), -eps], axis=-1)
 
-    def scaled_E(self) -> Any:
-        """E~, shape ()."""
-        return self.E if self.theta is None else self.lr * self.E
+    @property
+    def units(self) -> dict[str, str]:
+        """Units that differ from the usual ones: a start from (z~, T) has no targets."""
+        return {"loss": "1"} if self.theta is None else {}
 
     def begin(self) -> Modes:
         """The state before the first step."""
@@ -110,6 +111,10 @@ class _InModes(_Start):
     def residual(self, state: Modes) -> jax.Array:
         """z~, dimensionless, shape ()."""
         return state.z
+
+    def loss(self, state: Modes) -> jax.Array:
+        """z^2 / 2 with z = z~ / lr; from (z~, T), where lr is 1, that is z~^2 / 2."""
+        return 0.5 * jnp.square(state.z / self.lr)
 
     def curvature(self, state: Modes) -> jax.Array:
         """T(0) = lr times the kernel eigenvalue, dimensionless."""
@@ -202,6 +207,10 @@ class Quadratic1DParameters(_Start, Map):
     def residual(self, state: jax.Array) -> jax.Array:
         """z~ = lr z, dimensionless, shape ()."""
         return self.lr * self.error(state)
+
+    def loss(self, state: jax.Array) -> jax.Array:
+        """z^2 / 2, target units squared."""
+        return 0.5 * jnp.square(self.error(state))
 
     def curvature(self, state: jax.Array) -> jax.Array:
         """lr |Q theta|^2, dimensionless."""
