@@ -205,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{'(uncertainty of the accumulation)':36s} {mp.nstr(uncertainty, 2)}")
         flips = [found[f"period {2**k} to {2 ** (k + 1)}"] for k in range(7)]
         ratios = [(flips[k + 1] - flips[k]) / (flips[k + 2] - flips[k + 1]) for k in range(5)]
-        print("ratios of doubling intervals:", ", ".join(mp.nstr(r, 8) for r in ratios))
+        print("ratios of doubling intervals:", ", ".join(str(mp.nstr(r, 8)) for r in ratios))
         wrong = differences(found) if args.check else []
     for line in wrong:
         print(line, file=sys.stderr)

@@ -103,8 +103,8 @@ def blocks(document: dict[str, Any]) -> dict[str, str]:
     about, box = document["provenance"], records(document, "box")
     shape = {id(r): f"({r['D']}, {r['P']})" for r in box}
     made = (
-        f"Made by `{about['command']}`, version {about['version']}, {about['dtype']}, horizon {about['steps']} steps (rounded up to "
-        f"{rounded_steps(about['steps'])}), on "
+        f"Made by `{about['command']}`, version {about['version']}, {about['dtype']}, horizon {about['steps']} steps "
+        f"(rounded up to {rounded_steps(about['steps'])}), on "
         f"{about['device']} with {about['cores']} cores (JAX {about['jax']}), {about['seconds'] / 60:.0f} minutes of computing.\n"
     )
     means = markdown(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from trainphase.verbs import BoundaryResult
 
 
+# Parameters that are lists of numbers.
+LISTS = ("theta", "eigenvalues")
 # Runs near the edge settle at a rate of |2 - curvature| / 2 per step: this decides curvatures up to 1.997.
 EDGE_STEPS = 16384
 
@@ -58,6 +60,11 @@ def _values(params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters, refused when one is neither a number, a word, an axis nor (as a range) a pair of numbers."""
     import numbers
 
+    import numpy as np
+
+    # A list of numbers is written as text on the command line, where a comma separates the values of an axis.
+    listed = {k for k, v in params.items() if k in LISTS and not isinstance(v, str) and np.ndim(v) == 1}
+    params = {k: ",".join(repr(float(x)) for x in np.asarray(v)) if k in listed else v for k, v in params.items()}
     for key, value in params.items():
         pair = isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, numbers.Real) for v in value)
         fine = value is None or isinstance(value, numbers.Real | str | Axis | Path) or pair or key == "search"
@@ -295,12 +302,14 @@ def _shown(system: Any, params: Mapping[str, Any], built: Any) -> dict[str, Any]
 
 def _fields(system: Any) -> dict[str, Any]:
     """The parameters of an instance: its scalar fields, and a checksum of everything else that decides its numbers."""
+    import dataclasses
+
     import jax
     import numpy as np
 
     from trainphase._arrays import checksum
 
-    named = {f: getattr(system, f) for f in type(system).__dataclass_fields__}
+    named = {f.name: getattr(system, f.name) for f in dataclasses.fields(system)}
     shown: dict[str, Any] = {k: v for k, v in named.items() if isinstance(v, bool | str)}
     large = []
     for key, value in named.items():

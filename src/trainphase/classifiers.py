@@ -133,18 +133,23 @@ EDGE_RULES = (
 )
 
 
-def _where_it_ends(start: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The label of a run whose curvature ends between ``low`` and ``high``, or undecided; and its margin."""
+def _where_it_ends(
+    start: np.ndarray, low: np.ndarray, high: np.ndarray, flow: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The label of a run whose curvature ends between ``low`` and ``high``, or undecided; and its margin.
+
+    For a flow 2 is a number like any other: it has no step, and so no edge.
+    """
     flat, sharp, edge = (EDGE.index(name) for name in ("flat", "sharpening", "edge-of-stability"))
 
     def one(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        off, up = np.abs(c - STABLE) - AT_EDGE, c - (1 + SHARPER) * start
+        off, up = np.where(flow, np.inf, np.abs(c - STABLE) - AT_EDGE), c - (1 + SHARPER) * start
         code = np.where(off <= 0, edge, np.where(up > 0, sharp, flat))
         return code, np.where(off <= 0, -off, np.minimum(off, np.abs(up)))
 
     (below, left), (above, right) = one(low), one(high)
     # Between two values with one label lies no other label, but for the edge's band between two values off it.
-    across = (low < STABLE - AT_EDGE) & (high > STABLE + AT_EDGE)
+    across = ~flow & (low < STABLE - AT_EDGE) & (high > STABLE + AT_EDGE)
     return np.where((below == above) & ~across, below, EDGE.undecided), np.minimum(left, right)
 
 
@@ -153,7 +158,7 @@ def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
     Parameters
     ----------
-    evidence : ``escaped``, ``settled`` (the steps have become 1e-8, in single precision 1e-5, of the largest), shape (N,);
+    evidence : ``escaped``, ``settled`` (the steps are negligible beside the largest, by the system's measure), shape (N,);
         ``moved``, the largest squared step; ``unstable``, settled where the sharpness is above 2; ``flow``, whether the loss
         falls by construction; ``curvature_start`` and ``curvature`` (step size times top kernel eigenvalue,
         exactly, at both ends); ``motion`` (largest squared step per window, windows of equal length), ``curvature_mean``
@@ -166,19 +171,20 @@ def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     motion, mean = _column(evidence, "motion", np.nan), _column(evidence, "curvature_mean", np.nan)
     top = _column(evidence, "curvature_top", np.nan)
     still = ~(_column(evidence, "moved", np.nan) > 0) | (_column(evidence, "unstable", 0.0) > 0)
+    flow = _column(evidence, "flow", 0.0) > 0
     late = motion[:, motion.shape[1] // 4 :]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         change = np.diff(np.log(late), axis=1)
         down, up = np.all(change < 0, axis=1), np.all(change > 0, axis=1)
         lasts = np.abs(change[:, -1]) >= FADING * np.abs(change[:, 0])
-        falls = down & lasts & (-np.sum(change, axis=1) >= FALLEN) & (top[:, -1] < STABLE + AT_EDGE)
+        falls = down & lasts & (-np.sum(change, axis=1) >= FALLEN) & ((top[:, -1] < STABLE + AT_EDGE) | flow)
         drift = 2 * np.abs(mean[:, -1] - mean[:, -2])
-        settled_as, settled_by = _where_it_ends(start, end, end)
-        falling_as, falling_by = _where_it_ends(start, mean[:, -1] - drift, mean[:, -1] + drift)
+        settled_as, settled_by = _where_it_ends(start, end, end, flow)
+        falling_as, falling_by = _where_it_ends(start, mean[:, -1] - drift, mean[:, -1] + drift, flow)
         repeats = np.max(np.abs(change), axis=1, where=np.isfinite(change), initial=0.0)
         share = late[:, -1] / np.max(late, axis=1)
         turns = np.sum(np.diff(np.sign(change), axis=1) != 0, axis=1)
-        beyond = (top[:, -1] > STABLE - AT_EDGE) & ~(_column(evidence, "flow", 0.0) > 0)
+        beyond = (top[:, -1] > STABLE - AT_EDGE) & ~flow
         alike = (np.max(late, axis=1) <= ALIKE * np.min(late, axis=1)) & ~down & ~up
         wanders = alike | ((turns >= 2) & (share >= LASTING))
         falling_as = np.where(falls & (falling_by > 0), falling_as, EDGE.undecided)

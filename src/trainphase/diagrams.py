@@ -239,7 +239,7 @@ def _frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(params.items()))
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=2)
 def _built(build: Any, params: tuple[tuple[str, Any], ...]) -> Map | Flow:
     """Systems are rebuilt only when a parameter changes that cannot be batched: data are drawn once."""
     return build(**dict(params))

@@ -35,11 +35,12 @@ BLOCK = STEPS_PER_LOOK * LOOKS
 RUNNING, SETTLED, ESCAPED, HORIZON = range(4)
 # The host is visited when an eighth of the lanes have finished and others wait, or when a narrower batch would do.
 IDLE = 1 / 8
-# When nothing waits and at most half of the lanes still run, they may go on in a narrower batch. Another width is another
+# When nothing waits, the lanes that still run may go on in a narrower batch. Another width is another
 # compilation, of a second or so: it must spare this many operations, counted as two per shared number and lane, and no
 # fewer than what a step of a small system costs.
-SPARED, LEAST = 5e10, 2000
-NARROWEST = 16
+SPARED, LEAST = 2e10, 2000
+# Widths are multiples of 32; of systems so small that compiling weighs more, only a sixteenth of the widest.
+RUNGS, RUNG = 16, 32
 # In single precision the steps of a run at rest are rounding: 1e-5 of the largest, squared, is as small as they get.
 SINGLE_SETTLED = 1e-10
 # A loss this far below its largest has vanished, and the sharpness is the curvature.
@@ -198,7 +199,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     values = [np.asarray(getattr(system, n)) for n in batched]
     horizon = rounded_steps(steps) // BLOCK
     shared = sum(np.size(leaf) for leaf in jax.tree.leaves(system)) - sum(v.size for v in values)
-    cost = max(2.0 * shared, LEAST)
+    cost, rung = max(2.0 * shared, LEAST), max(widest // RUNGS, RUNG)
     inside = np.broadcast_to(np.asarray(system.admissible()), (points,))
     waiting = list(np.flatnonzero(inside)[::-1])
     who = np.full(width, -1)
@@ -208,7 +209,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     shape: Any = None
     while waiting or (who >= 0).any():
         if lanes is not None and not waiting:
-            lanes, who = _narrowed(lanes, who, cost, horizon)
+            lanes, who = _narrowed(lanes, who, rung, cost, horizon)
             width, fresh = len(who), lanes
         enter = np.zeros(width, bool)
         for k in np.flatnonzero(who < 0)[: len(waiting)]:
@@ -217,7 +218,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
         if lanes is None or enter.any():
             fresh = _fresh(mine, batched, jnp.zeros(width))
         running = int((who >= 0).sum())
-        keep = int(running * (1 - IDLE)) if waiting else _half(running - 1, width)
+        keep = int(running * (1 - IDLE)) if waiting else _next_width(running - 1, rung)
         if lanes is None:
             # Lanes that never get a run must not keep the others company to the horizon.
             lanes = fresh._replace(status=jnp.where(jnp.asarray(enter), RUNNING, SETTLED).astype(jnp.int32))
@@ -237,19 +238,17 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     return _collect(system, batched, values, kept_lanes, index, widest, horizon)
 
 
-def _half(count: int, width: int) -> int:
-    """The widest halving of ``width`` that is at most ``count``; 0 below the narrowest."""
-    while width > count:
-        width //= 2
-    return width if width >= NARROWEST else 0
+def _next_width(most: int, rung: int) -> int:
+    """The widest narrower batch that ``most`` lanes would fill; 0 when there is none."""
+    return min(most, most if rung == RUNG else rung) // rung * rung
 
 
-def _narrowed(lanes: Lane, who: np.ndarray, cost: float, horizon: int) -> tuple[Lane, np.ndarray]:
+def _narrowed(lanes: Lane, who: np.ndarray, rung: int, cost: float, horizon: int) -> tuple[Lane, np.ndarray]:
     """The lanes that still run, in a narrower batch filled up with finished ones, where that pays; else all as they are."""
     running, width = who >= 0, len(who)
-    narrow = width
-    while narrow // 2 >= max(int(running.sum()), NARROWEST):
-        narrow //= 2
+    narrow = min(-(-max(int(running.sum()), 1) // rung) * rung, width)
+    if rung > RUNG and narrow > rung:
+        return lanes, who
     left = BLOCK * (horizon - int(np.asarray(lanes.blocks)[running].min())) if running.any() else 0
     if cost * left * (width - narrow) < SPARED:
         return lanes, who

@@ -67,7 +67,8 @@ def _edge_report(system: Any) -> dict[str, Any]:
         if abs(E) >= 4:
             return {}
         return {"divergence_T": float(symmetric.divergence_line(z, E)), "bounded": bool(symmetric.bounded(z, T, E))}
-    if name == "quadratic-1d" and system.theta is None and float(system.E) == 0 and float(system.eps) <= 1:
+    descent = "edge" in getattr(type(system), "vocabularies", ()) and hasattr(type(system), "step")
+    if name == "quadratic-1d" and descent and system.theta is None and float(system.E) == 0 and float(system.eps) <= 1:
         eps, z, T = (float(v) for v in (system.eps, system.z, system.T))
         return {
             "final_curvature_at_edge": float(quadratic_1d.final_curvature(eps)),

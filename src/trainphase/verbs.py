@@ -52,7 +52,8 @@ def run(
     """Run a system once, record its observables, and name its phase; see :func:`trainphase.run`."""
     system.check()
     if not np.all(system.admissible()):
-        raise RequestError(f"{name} has no such start: the curvature is too small for the residual, or negative; raise T")
+        given = ", ".join(f"{k} = {params[k]:g}" for k in ("z", "T", "E", "y", "eps") if isinstance(params.get(k), float | int))
+        raise RequestError(f"{name} has no start with {given}: the curvature is too small for the residual; raise T")
     recipe = Recipe(type(system), {}, steps, starts, dtype, samples=0, vocabulary=vocabulary)
     record = {k: v[0] for k, v in answer(recipe, system, {}).items()}
     chosen, words = STANDARD + tuple(observables), recipe.words

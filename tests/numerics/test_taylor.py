@@ -29,7 +29,7 @@ def quadratic_problem(sigma_z: float, sigma_J: float) -> tuple[tp.Problem, Quadr
 
     def fn(params: Any, _: Any) -> jax.Array:
         t = jnp.concatenate([params["first"], params["rest"]])
-        return G @ t + 0.5 * jnp.einsum("i,aij,j->a", t, tensor, t)
+        return jnp.asarray(G) @ t + 0.5 * jnp.einsum("i,aij,j->a", t, tensor, t)
 
     with precision("float64"):
         return tp.Problem(fn, {"first": theta[:2], "rest": theta[2:]}, (None, targets)), system

@@ -23,6 +23,8 @@ from trainphase.system import Flow, Map
 from trainphase.systems._krylov import krylov_top
 from trainphase.systems._options import truth
 
+# Entries of the second derivative: 4 GiB in double precision, with what drawing it takes three times that.
+MOST_NUMBERS = 2**29
 SYMMETRIES = ("sym1", "symh", "iid")
 LEADING = 4
 Number = float | jax.Array
@@ -180,6 +182,10 @@ class Quadratic(_Model, Map):
         """No displacement."""
         return jnp.zeros_like(jnp.asarray(self.J_draw[0]))
 
+    def escaped(self, state: jax.Array) -> jax.Array:
+        """True once the displacement, rescaled to step size 1, is not finite or larger than 1e6."""
+        return jnp.logical_not(jnp.all(jnp.abs(jnp.sqrt(self.lr) * state) <= 1e6))
+
     def pair(self, state: jax.Array) -> Pair:
         """z_0 + J_0 phi + (1/2) Q(phi, phi) and J_0 + Q(phi, .)."""
         M, J0 = self.along(state), self.J0()
@@ -207,6 +213,11 @@ class Quadratic(_Model, Map):
 
 class _InPairs(_Model):
     """The model in function space; the state is :class:`Pair`."""
+
+    def escaped(self, state: Pair) -> jax.Array:
+        """True once the state, rescaled to step size 1, is not finite or larger than 1e6."""
+        inside = jnp.all(jnp.abs(self.lr * state.z) <= 1e6) & jnp.all(jnp.abs(jnp.sqrt(self.lr) * state.J) <= 1e6)
+        return jnp.logical_not(inside)
 
     def init(self) -> Pair:
         """z_0 and J_0."""
@@ -318,6 +329,9 @@ def quadratic(
     for name, value in (("D", D), ("P", P)):
         if int(value) < 1 or int(value) != value:
             raise RequestError(f"{name} = {value} is no dimension; give a whole number of at least 1")
+    if int(D) * int(P) ** 2 > MOST_NUMBERS:
+        size = 8 * int(D) * int(P) ** 2 / 2**30
+        raise RequestError(f"D = {D} and P = {P} need {size:.3g} GiB for the second derivative; give smaller ones")
     if int(seed) < 0:
         raise RequestError(f"seed = {seed} is negative; give a whole number from 0 on")
     if symmetry not in SYMMETRIES:
