@@ -16,8 +16,6 @@ from trainphase.observable import Observable
 from trainphase.survey import FLOOR, RISE, batch_axes
 from trainphase.system import Flow, Map
 
-MOST_RECORDS = 4096
-
 
 @partial(jax.jit, static_argnames=("observables", "records", "stride", "rest", "average_from"))
 def _series(
@@ -62,7 +60,7 @@ def _series(
 def series(
     system: Map, state: Any, steps: int, observables: tuple[Observable, ...]
 ) -> tuple[np.ndarray, dict[str, np.ndarray], Any, int]:
-    """Run ``steps`` steps; record at most 4097 times, evenly, the start and the end included.
+    """Run ``steps`` steps; record at most ``system.records`` + 1 times, evenly, the start and the end included.
 
     Returns the times (in steps), the observables (each (times, ...)), the final state, and the number of steps at which
     the loss rose. Predictions on the test rows are averaged over every step of the second half, whatever is recorded.
@@ -70,7 +68,7 @@ def series(
     Cost: ``steps`` steps and losses, and one evaluation of every observable per record.
     """
     # Odd, so that records fall on even and odd steps in turn and an oscillation of period two is seen.
-    stride = max(1, -(-steps // MOST_RECORDS)) | 1
+    stride = max(1, -(-steps // type(system).records)) | 1
     records = steps // stride
     usable = tuple(o for o in observables if o.available(system))
     final, rises, out = _series(system, state, usable, records, stride, steps - records * stride, steps // 2)

@@ -51,6 +51,8 @@ class Map(eqx.Module):
     vocabularies: ClassVar[tuple[str, ...]] = ("training",)
     # Runs that share arrays are advanced together, this many at a time.
     lanes: ClassVar[int] = 2048
+    # A run is recorded so often at most; fewer times where observables take decompositions.
+    records: ClassVar[int] = 4096
     # A run of the edge vocabulary has settled when its steps are this much smaller than its largest, squared.
     settled: ClassVar[float] = 1e-16
 

@@ -114,8 +114,8 @@ def test_where_the_model_of_fig_1_ends() -> None:
     exact = Exact(np.array([1.0, 0.432]), np.array([1.0, -0.1]))
     root: Any = brentq(exact.z, -3, 3)
     assert end == pytest.approx(exact.T(float(root)), rel=1e-7)
-    # It ends at 1.94 by its own accord: the label says where, and not why.
-    assert run.outcome == "converged" and run.phase == "edge-of-stability"
+    # It ends at 1.94 by its own accord: a flow has no step, and 2 is no edge for it.
+    assert run.outcome == "converged" and run.phase == "sharpening"
     # The flow's loss falls: it has no edge to be thrown back from.
     assert np.all(np.diff(run.observables["loss"]) <= 1e-15)
 

@@ -193,7 +193,7 @@ def test_refused_starts() -> None:
     assert Quadratic1D(z=0.25, T=0.5).admissible(), "T = B, the edge of the cone, is a start"
     assert not LinearNet(z=1.0, T=1.9).admissible()
     assert LinearNet(z=-0.5, T=1.0).admissible()
-    with pytest.raises(RequestError, match="no such start"):
+    with pytest.raises(RequestError, match="no start with z = 1, T = 0.5"):
         tp.run("quadratic-1d", z=1.0, T=0.5)
     with pytest.raises(RequestError, match="as many of both"):
         quadratic_1d(theta="1,2", eigenvalues="1")
@@ -304,3 +304,9 @@ def test_what_a_start_makes_no_use_of_is_refused(more: dict[str, Any]) -> None:
         verb("quadratic-1d", theta="1.0,-4.32", **more)
     shown = tp.run("quadratic-1d", theta="1.0,-4.32", steps=400).params
     assert not {"z", "T"} & set(shown)
+
+
+def test_lists_of_numbers_may_be_lists() -> None:
+    text = tp.run("quadratic-1d", theta="1.0,-4.32,0.5", eigenvalues="1,-0.1,0.3", steps=400)
+    lists = tp.run("quadratic-1d", theta=[1.0, -4.32, 0.5], eigenvalues=np.array([1, -0.1, 0.3]), steps=400)
+    assert text.summary == lists.summary

@@ -15,6 +15,7 @@ import pytest
 
 import trainphase as tp
 from trainphase._arrays import as_leaves, precision
+from trainphase.errors import RequestError
 from trainphase.systems import Quadratic
 from trainphase.systems.quadratic import QuadraticFunction, draws, quadratic
 
@@ -236,3 +237,19 @@ def test_two_step_view_keeps_the_even_times() -> None:
     odd = run.observables["residual"][-40:]
     assert np.all(odd[1:] * odd[:-1] < 0)
     assert even.phase == run.phase and even.summary == run.summary
+
+
+@pytest.mark.parametrize("lr", [1e-14, 1e-8, 1.0, 1e6])
+@pytest.mark.parametrize("more", [{}, {"space": "function"}, {"flow": "true"}])
+def test_the_step_size_changes_no_label(lr: float, more: dict[str, Any]) -> None:
+    """(28): in rescaled widths every step size is the same run, also where the unscaled numbers are huge."""
+    run = tp.run("quadratic", D=3, P=4, lr=lr, steps=400, **more)
+    same = tp.run("quadratic", D=3, P=4, steps=400, **more)
+    assert run.phase == same.phase and run.outcome == same.outcome == "converged"
+    # A run ends when its steps are 1e-5 of the largest, and how z and J weigh in a step depends on their units.
+    assert run.summary["curvature"] == pytest.approx(same.summary["curvature"], rel=2e-5)
+
+
+def test_sizes_that_no_memory_holds_are_refused() -> None:
+    with pytest.raises(RequestError, match="373 GiB"):
+        tp.run("quadratic", D=2000, P=5000)

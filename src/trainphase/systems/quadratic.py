@@ -175,6 +175,7 @@ class Quadratic(_Model, Map):
     theory: ClassVar[str] = "quadratic"
     vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
     lanes: ClassVar[int] = 256
+    records: ClassVar[int] = 1024
     # Slow modes of the kernel go on shrinking long after the curvature stands still; float32 resolves 1e-5 of a step.
     settled: ClassVar[float] = 1e-10
 
@@ -234,6 +235,7 @@ class QuadraticFunction(_InPairs, Map):
     theory: ClassVar[str] = "quadratic"
     vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
     lanes: ClassVar[int] = 256
+    records: ClassVar[int] = 1024
     settled: ClassVar[float] = 1e-10
 
     def step(self, state: Pair) -> Pair:
