@@ -193,7 +193,7 @@ def test_refused_starts() -> None:
     assert Quadratic1D(z=0.25, T=0.5).admissible(), "T = B, the edge of the cone, is a start"
     assert not LinearNet(z=1.0, T=1.9).admissible()
     assert LinearNet(z=-0.5, T=1.0).admissible()
-    with pytest.raises(RequestError, match="no start with z = 1, T = 0.5"):
+    with pytest.raises(RequestError, match="no start with z = 1"):
         tp.run("quadratic-1d", z=1.0, T=0.5)
     with pytest.raises(RequestError, match="as many of both"):
         quadratic_1d(theta="1,2", eigenvalues="1")
