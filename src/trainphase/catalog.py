@@ -214,10 +214,10 @@ _QUADRATIC_MODELS = (
         "the (D, P) quadratic regression model from a random start",
         "trainphase.systems.quadratic:quadratic",
         (
-            Param("D", "int", 20, "outputs (data points)", "1", 1, 1e5),
-            Param("P", "int", 40, "parameters", "1", 1, 1e5),
             Param("sigma_z", "float", 0.3, "width of the residuals at the start, times step size and D", "1", 0.0),
             Param("sigma_J", "float", 0.35, "width of the Jacobian at the start, times sqrt(step size) (D P)^(1/4)", "1", 0.0),
+            Param("D", "int", 20, "outputs (data points)", "1", 1, 1e4),
+            Param("P", "int", 40, "parameters", "1", 1, 1e4),
             Param("lr", "float", 1.0, "step size; the widths are rescaled with it", "step size", 0.0, open_lo=True),
             Param("symmetry", "choice", "sym1", "of the second derivative: symmetric with variance 1, symmetrised halves, none",
                   choices=("sym1", "symh", "iid")),

@@ -68,7 +68,7 @@ def training(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.nd
     curvature, half = _column(evidence, "curvature", np.nan), _column(evidence, "curvature_half", np.nan)
     scalar = _column(evidence, "scalar", 0.0) > 0
 
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         enough = np.abs(lam) * _column(evidence, "growth_steps", 0.0) > GROWTH
         on_cycle = (cycle >= 1) & (multiplier < 1)
         gone = ~scalar & (loss <= GONE * loss_max)
@@ -198,7 +198,7 @@ def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
         [EDGE.index("divergent"), settled_as, falling_as, bounded, bounded],
         last,
     )
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         decades = np.log10(STEADY / np.maximum(repeats, 1e-300))
         margin = np.select([rule == k for k in range(5)], [np.inf, settled_by, falling_by, decades, share - LASTING], 0.0)
     return codes.astype(np.uint8), margin, rule.astype(np.uint8)

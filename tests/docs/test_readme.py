@@ -25,6 +25,11 @@ def test_python_block(index: int, capsys: pytest.CaptureFixture[str]) -> None:
     if index == 0:
         assert out.splitlines()[0] == "periodic"
         assert abs(float(out.splitlines()[-1]) - 1.0) < 1e-9
+    elif index == 2:
+        phase, curvature = out.split()
+        assert phase == "edge-of-stability"
+        # That the label says so: within 0.2 of 2.
+        assert abs(float(curvature) - 2.0) < 0.2
     else:
         # The first three period doublings of the logistic map: 3, 1 + sqrt(6), 3.544090359...
         assert out.strip() == "[3.0, 3.44949, 3.54409]"
@@ -45,5 +50,5 @@ def test_command(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
 
 
 def test_the_readme_has_what_is_tested() -> None:
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     assert len(COMMANDS) >= 6

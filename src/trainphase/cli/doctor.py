@@ -17,7 +17,7 @@ from trainphase.errors import TrainphaseError
 
 # Of the dependencies in pyproject.toml, and jaxlib, which decides the numbers; a test holds the two against each other.
 PACKAGES = (
-    "jax", "jaxlib", "numpy", "scipy", "equinox", "xarray", "zarr", "matplotlib", "scikit-learn", "click", "rich",
+    "jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax", "xarray", "zarr", "matplotlib", "scikit-learn", "click", "rich",
 )  # fmt: skip
 
 
