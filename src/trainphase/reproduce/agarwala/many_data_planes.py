@@ -48,6 +48,8 @@ TABLE = {
     0.7: {0.03: 1.90, 0.1: 1.94, 0.3: 2.11},
 }
 TABLE_SEEDS = 6
+# Runs in a row of the plane: final curvatures there scatter by 0.3, so that the median of 30 has an error of 0.07.
+ROW = 30
 TABLE_WIDTHS = (0.03, 0.1, 0.3, 0.6, 1.0)
 
 
@@ -135,6 +137,9 @@ def _independent(context: Context) -> Measured:
     plane = context.data()["plane"]
     part = plane.where((plane["sigma_z"] >= 0.3) & (plane["sigma_z"] <= 0.45) & (plane["sigma_J"] < 0.6), drop=True)
     values = np.moveaxis(ends(part), 1, 0)
+    fewest = int(np.isfinite(values).sum((1, 2)).min())
+    if fewest < ROW:
+        return untestable(f"a row has {fewest} runs, and fewer than {ROW} make no median of a wide distribution; run the full size")
     rows = np.asarray([np.median(row[np.isfinite(row)]) for row in values])
     return Measured(np.abs(rows - 2.0).max(), note=f"{rows.size} rows, medians from {rows.min():.3f} to {rows.max():.3f}")
 
