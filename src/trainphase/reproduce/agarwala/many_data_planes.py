@@ -139,7 +139,7 @@ def _independent(context: Context) -> Measured:
     values = np.moveaxis(ends(part), 1, 0)
     fewest = int(np.isfinite(values).sum((1, 2)).min())
     if fewest < ROW:
-        return untestable(f"a row has {fewest} runs, and fewer than {ROW} make no median of a wide distribution; run the full size")
+        return untestable(f"a row has {fewest} runs, and fewer than {ROW} make no median; run the full size")
     rows = np.asarray([np.median(row[np.isfinite(row)]) for row in values])
     return Measured(np.abs(rows - 2.0).max(), note=f"{rows.size} rows, medians from {rows.min():.3f} to {rows.max():.3f}")
 
