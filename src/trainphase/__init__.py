@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainphase.diagrams import Diagram
     from trainphase.observable import Observable
     from trainphase.problem import Problem
-    from trainphase.system import Flow, Map
+    from trainphase.system import Flow, Map, System
     from trainphase.systems.taylor import taylor
     from trainphase.trajectory import Trajectory
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Flow": "trainphase.system",
     "Map": "trainphase.system",
+    "System": "trainphase.system",
     "Observable": "trainphase.observable",
     "Trajectory": "trainphase.trajectory",
     "Diagram": "trainphase.diagrams",
@@ -59,6 +60,7 @@ __all__ = [
     "Reading",
     "RequestError",
     "StoreError",
+    "System",
     "TrainphaseError",
     "Trajectory",
     "Vocabulary",

@@ -22,7 +22,7 @@ from trainphase.engine.sweep import Progress, Report, sweep
 from trainphase.errors import RequestError, TrainphaseError
 from trainphase.phase import EDGE, NOT_COMPUTED, TRAINING, VOCABULARIES, Vocabulary
 from trainphase.records import Recipe, answer, batchable, is_scalar
-from trainphase.system import Flow, Map
+from trainphase.system import System
 from trainphase.trajectory import plain
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _common(words: Vocabulary) -> list[Field]:
     ]
 
 
-def fields_for(system: Map | Flow, recipe: Recipe) -> list[Field]:
+def fields_for(system: System, recipe: Recipe) -> list[Field]:
     """What is kept at each point of a diagram of this system."""
     if recipe.words is EDGE:
         return [*_common(EDGE), *_EDGE]
@@ -240,7 +240,7 @@ def _frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 @functools.lru_cache(maxsize=2)
-def _built(build: Any, params: tuple[tuple[str, Any], ...]) -> Map | Flow:
+def _built(build: Any, params: tuple[tuple[str, Any], ...]) -> System:
     """Systems are rebuilt only when a parameter changes that cannot be batched: data are drawn once."""
     return build(**dict(params))
 
@@ -286,7 +286,7 @@ def compute(
     )  # fmt: skip
 
 
-def _tile_points(system: Map | Flow, recipe: Recipe) -> int:
+def _tile_points(system: System, recipe: Recipe) -> int:
     """Points of a tile: for marched runs eight times the lanes, so that short runs make room for waiting ones."""
     if recipe.words is EDGE:
         return 8 * type(system).lanes

@@ -12,12 +12,12 @@ import numpy as np
 
 from trainphase import cycles, ensemble
 from trainphase.survey import BLOCK, QUARTERS, batch_axes, rounded_steps, survey
-from trainphase.system import Flow, Map
+from trainphase.system import Map, System
 
 Arrays = dict[str, np.ndarray]
 
 
-def is_scalar(system: Map | Flow) -> bool:
+def is_scalar(system: System) -> bool:
     """True when the state is a single number."""
     leaves = jax.tree.leaves(jax.eval_shape(system.init))
     return len(leaves) == 1 and leaves[0].shape == ()

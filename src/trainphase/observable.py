@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from trainphase.system import Flow, Map
+from trainphase.system import System
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,6 @@ class Observable:
     dims: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
-    def available(self, system: Map | Flow) -> bool:
+    def available(self, system: System) -> bool:
         """True when the system has every method that the observable calls."""
         return all(hasattr(system, name) for name in self.needs)

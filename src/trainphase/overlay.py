@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainphase.axes import Axis
-from trainphase.system import Flow, Map
+from trainphase.system import Map, System
 from trainphase.theory import cubic, quadratic, quadratic_1d, regression, symmetric
 
 Line = dict[str, Any]
@@ -34,7 +34,7 @@ def _sample_a(name: str, inputs: dict[str, Any], lr: float, scale: float) -> np.
     return regression.quadratic_net_a(lr, inputs["norm2"], inputs["n"], inputs["m"], inputs["d"], targets)
 
 
-def report(system: Map | Flow) -> dict[str, Any]:
+def report(system: System) -> dict[str, Any]:
     """The theory's numbers for one run.
 
     For regression: ``a`` of every sample, ``a_max``, whether the inputs are ``orthogonal`` (only then is the reduction
@@ -102,7 +102,7 @@ def _divergence(system: Any, axes: Sequence[Axis], names: list[str]) -> list[Lin
     return [{"name": "T = 4 + E z / 2", "between": ["bounded", "divergent"], "points": pairs[inside].tolist(), "exact": True}]
 
 
-def lines(system: Map | Flow, axes: Sequence[Axis]) -> list[Line]:
+def lines(system: System, axes: Sequence[Axis]) -> list[Line]:
     """Phase boundaries of the theory over the axes of a diagram: ``{"name", "between", "points"}`` in axis order.
 
     For one axis a line is a single point. Lines outside the axes are left out.
@@ -120,7 +120,7 @@ def lines(system: Map | Flow, axes: Sequence[Axis]) -> list[Line]:
     return []
 
 
-def _some_start(system: Map | Flow, axes: Sequence[Axis], names: list[str]) -> list[Line]:
+def _some_start(system: System, axes: Sequence[Axis], names: list[str]) -> list[Line]:
     """For runs of the cubic map from one start: the boundaries that hold for almost every start."""
     if system.theory != "cubic" or "a" not in names:
         return []
@@ -190,7 +190,7 @@ def orthogonal_step_size(system: Map, a: float, scale: float) -> float:
     return _lr_of(system.theory, inputs, a, scale)
 
 
-def named_values(system: Map | Flow, axis: Axis, of: str) -> list[tuple[tuple[str, ...], float, str]]:
+def named_values(system: System, axis: Axis, of: str) -> list[tuple[tuple[str, ...], float, str]]:
     """What the theory knows along an axis: pairs of labels, the value at which one gives way to the other, its name.
 
     ``of`` is "phase" or "period". One label alone: what it gives way to depends on the vocabulary. Values outside

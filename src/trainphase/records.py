@@ -22,9 +22,8 @@ from trainphase.classifiers import edge, training
 from trainphase.evidence import gather, is_scalar
 from trainphase.phase import EDGE, NOT_COMPUTED, TRAINING, VOCABULARIES, Vocabulary
 from trainphase.survey import batch_axes, rounded_steps
-from trainphase.system import Flow, Map
+from trainphase.system import Flow, Map, System
 
-System = Map | Flow
 Build = Callable[..., System]
 
 # XLA on a CPU runs programs and the matrix products inside them on one pool of threads; two programs at a time can wait

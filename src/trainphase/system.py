@@ -19,7 +19,43 @@ State = Any
 TYPICAL = 0.41421356237309503
 
 
-class Map(eqx.Module):
+class System(eqx.Module):
+    """What maps and flows share: parameters, a start, and what is measured on a state. Subclass Map or Flow, not this."""
+
+    theory: ClassVar[str] = ""
+    vocabularies: ClassVar[tuple[str, ...]]
+    # Runs that share arrays are advanced together, this many at a time.
+    lanes: ClassVar[int] = 2048
+    # A run of the edge vocabulary has settled when its steps are this much smaller than its largest, squared.
+    settled: ClassVar[float] = 1e-16
+
+    def init(self) -> State:
+        """The state that the run starts from."""
+        raise NotImplementedError(f"{type(self).__name__} has no init(); return the state that the run starts from")
+
+    def residual(self, state: State) -> jax.Array:
+        """What training drives to zero; here the state itself, flattened."""
+        return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)])
+
+    def loss(self, state: State) -> jax.Array:
+        """Half the sum of squared residuals."""
+        return 0.5 * jnp.sum(jnp.square(self.residual(state)))
+
+    def escaped(self, state: State) -> jax.Array:
+        """True once the state cannot return (a NaN counts as escaped)."""
+        # Not by the largest entry: XLA may leave a NaN out of a maximum.
+        inside = jnp.stack([jnp.all(jnp.abs(leaf) <= 1e6) for leaf in jax.tree.leaves(state)])
+        return jnp.logical_not(jnp.all(inside))
+
+    def admissible(self) -> Any:
+        """True where the parameters describe a run, shape () or that of batched parameters."""
+        return np.asarray(True)
+
+    def check(self) -> None:
+        """Raise RequestError when a parameter is outside its domain; called once before a run, on concrete values."""
+
+
+class Map(System):
     """A discrete rule ``state -> step(state)``; subclass it with fields for the parameters.
 
     Fields are parameters: a plain float may become an axis of a diagram. Any pytree of float arrays is a state.
@@ -47,38 +83,19 @@ class Map(eqx.Module):
     ``step`` must be pure and built from jax.numpy. ``trainphase.testing`` is the place for conformance checks.
     """
 
-    theory: ClassVar[str] = ""
     vocabularies: ClassVar[tuple[str, ...]] = ("training",)
-    # Runs that share arrays are advanced together, this many at a time.
-    lanes: ClassVar[int] = 2048
     # A run is recorded so often at most; fewer times where observables take decompositions.
     records: ClassVar[int] = 4096
-    # A run of the edge vocabulary has settled when its steps are this much smaller than its largest, squared.
-    settled: ClassVar[float] = 1e-16
 
     def init(self) -> State:
         """The state before the first step; for a map over a family of starts, one of them unless overridden."""
         if self.over_starts():
             return self.start(jnp.asarray(TYPICAL))
-        raise NotImplementedError(f"{type(self).__name__} has no init(); return the state before the first step")
+        return super().init()
 
     def step(self, state: State) -> State:
         """One step."""
         raise NotImplementedError(f"{type(self).__name__} has no step(state); return the next state")
-
-    def residual(self, state: State) -> jax.Array:
-        """What training drives to zero; here the state itself, flattened."""
-        return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)])
-
-    def loss(self, state: State) -> jax.Array:
-        """Half the sum of squared residuals."""
-        return 0.5 * jnp.sum(jnp.square(self.residual(state)))
-
-    def escaped(self, state: State) -> jax.Array:
-        """True once the state cannot return (a NaN counts as escaped)."""
-        # Not by the largest entry: XLA may leave a NaN out of a maximum.
-        inside = jnp.stack([jnp.all(jnp.abs(leaf) <= 1e6) for leaf in jax.tree.leaves(state)])
-        return jnp.logical_not(jnp.all(inside))
 
     def tangent(self, state: State, v: State) -> tuple[State, State]:
         """The next state, and the derivative of the step along ``v``."""
@@ -100,10 +117,6 @@ class Map(eqx.Module):
             curvature = self.curvature(state)  # pyright: ignore[reportAttributeAccessIssue]
         return self.step(state), loss, curvature, memory
 
-    def admissible(self) -> Any:
-        """True where the parameters describe a run, shape () or that of batched parameters."""
-        return np.asarray(True)
-
     def interval(self) -> tuple[jax.Array, jax.Array] | None:
         """The interval of starts of a scalar map, or None for a single run."""
         return None
@@ -120,11 +133,8 @@ class Map(eqx.Module):
         lo, hi = jnp.asarray(bounds[0]), jnp.asarray(bounds[1])
         return lo + (hi - lo) * u
 
-    def check(self) -> None:
-        """Raise RequestError when a parameter is outside its domain; called once before a run, on concrete values."""
 
-
-class Flow(eqx.Module):
+class Flow(System):
     """A differential equation ``state' = velocity(t, state)``: gradient flow. Subclass it as one does Map.
 
     Time is in units in which gradient descent of step size lr advances by lr per step.
@@ -134,40 +144,8 @@ class Flow(eqx.Module):
     Write ``init`` and ``velocity``; ``residual``, ``loss``, ``curvature``, ``admissible``, ``check`` are as for Map.
     """
 
-    theory: ClassVar[str] = ""
     vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
-    lanes: ClassVar[int] = 2048
-    settled: ClassVar[float] = 1e-16
-
-    def init(self) -> State:
-        """The state at time 0."""
-        raise NotImplementedError(f"{type(self).__name__} has no init(); return the state at time 0")
 
     def velocity(self, t: jax.Array, state: State) -> State:
         """The rate of change of the state, per unit of time."""
         raise NotImplementedError(f"{type(self).__name__} has no velocity(t, state); return the rate of change")
-
-    def residual(self, state: State) -> jax.Array:
-        """What training drives to zero; here the state itself, flattened."""
-        return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)])
-
-    def loss(self, state: State) -> jax.Array:
-        """Half the sum of squared residuals."""
-        return 0.5 * jnp.sum(jnp.square(self.residual(state)))
-
-    def escaped(self, state: State) -> jax.Array:
-        """True once the state is non-finite or larger than 1e6 in size."""
-        # Not by the largest entry: XLA may leave a NaN out of a maximum.
-        inside = jnp.stack([jnp.all(jnp.abs(leaf) <= 1e6) for leaf in jax.tree.leaves(state)])
-        return jnp.logical_not(jnp.all(inside))
-
-    def over_starts(self) -> bool:
-        """False: a flow is run from one start."""
-        return False
-
-    def admissible(self) -> Any:
-        """True where the parameters describe a run, shape () or that of batched parameters."""
-        return np.asarray(True)
-
-    def check(self) -> None:
-        """Raise RequestError when a parameter is outside its domain; called once before a run, on concrete values."""

@@ -22,7 +22,7 @@ from trainphase.observable import Observable
 from trainphase.observables import STANDARD, with_projection
 from trainphase.phase import EDGE, NOT_COMPUTED, TRAINING, Reading, Vocabulary
 from trainphase.records import Recipe, answer, batchable
-from trainphase.system import Flow, Map
+from trainphase.system import Flow, Map, System
 from trainphase.trajectory import Trajectory, plain
 
 BATCH = 256
@@ -33,7 +33,7 @@ def _init(system: Map) -> Any:
     return system.init()
 
 
-def provenance(system: Map | Flow | None, dtype: str, command: str = "", flags: str = "") -> dict[str, Any]:
+def provenance(system: System | None, dtype: str, command: str = "", flags: str = "") -> dict[str, Any]:
     """Versions, device, precision and data checksum: what someone needs to compute the same numbers again."""
     out = {
         "trainphase": __version__, "jax": jax.__version__, "numpy": np.__version__,
@@ -46,7 +46,7 @@ def provenance(system: Map | Flow | None, dtype: str, command: str = "", flags: 
 
 
 def run(
-    name: str, system: Map | Flow, params: Mapping[str, Any], *, steps: int, starts: int, dtype: str,
+    name: str, system: System, params: Mapping[str, Any], *, steps: int, starts: int, dtype: str,
     vocabulary: str = TRAINING.name, observables: tuple[Observable, ...] = (), command: str = "", flags: str = "",
 ) -> Trajectory:  # fmt: skip
     """Run a system once, record its observables, and name its phase; see :func:`trainphase.run`."""
@@ -201,7 +201,7 @@ def boundary(
     return BoundaryResult(name, axis.name, tuple(crossings), tuple(windows), scan.evaluations)
 
 
-def _ask(recipe: Recipe, system: Map | Flow, name: str, x: np.ndarray) -> dict[str, np.ndarray]:
+def _ask(recipe: Recipe, system: System, name: str, x: np.ndarray) -> dict[str, np.ndarray]:
     """Records at the values x, computed in batches of one size so that nothing is compiled twice."""
     pieces = []
     for k in range(0, x.size, BATCH):
@@ -229,7 +229,7 @@ def _beside_theory(
 
 
 def _sort_phases(
-    brackets: tuple[Bracket, ...], recipe: Recipe, system: Map | Flow, axis: Axis
+    brackets: tuple[Bracket, ...], recipe: Recipe, system: System, axis: Axis
 ) -> tuple[list[Crossing], list[Window]]:
     """Tell windows from boundaries: a periodic interval with chaos on both sides is a window."""
     chaos, cycle = TRAINING.index("chaotic"), TRAINING.index("periodic")
