@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainphase import catalog
-from trainphase._arrays import DTYPES
+from trainphase._arrays import DTYPES, for_netcdf3
 from trainphase.axes import Axis
 from trainphase.errors import RequestError
 
@@ -257,7 +257,7 @@ def save(dataset: Any, path: str | Path) -> None:
     partial = target.with_name(target.name + ".partial")
     try:
         if target.suffix == ".nc":
-            _signed(dataset).to_netcdf(partial, engine="scipy", format="NETCDF3_64BIT")
+            for_netcdf3(dataset).to_netcdf(partial, engine="scipy", format="NETCDF3_64BIT")
             os.replace(partial, target)
         elif target.suffix == ".zarr":
             dataset.to_zarr(partial, mode="w", consolidated=False)
@@ -268,18 +268,6 @@ def save(dataset: Any, path: str | Path) -> None:
             raise RequestError(f"{target.name} has no known ending; give a name that ends in .nc or .zarr")
     except OSError as why:
         raise RequestError(f"{target} cannot be written ({why.strerror or why}); give another place") from why
-
-
-def _signed(dataset: Any) -> Any:
-    """The dataset with bytes as 16-bit integers: NetCDF 3 has signed bytes only, and 255 means not computed."""
-    import numpy as np
-
-    wide = {}
-    for name, array in dataset.data_vars.items():
-        if array.dtype == np.uint8:
-            attrs = {k: np.asarray(v, "int16") if k == "flag_values" else v for k, v in array.attrs.items()}
-            wide[name] = array.astype("int16").assign_attrs(attrs)
-    return dataset.assign(wide)
 
 
 def _named(system: Any, key: str, axis: Axis) -> Axis:

@@ -103,6 +103,9 @@ def test_written_out_and_read_again(plane: diagrams.Diagram, ending: str, tmp_pa
         for name in plane.dataset.data_vars:
             np.testing.assert_array_equal(back[name].values, plane.dataset[name].values, err_msg=str(name))
         assert back["phase"].attrs["flag_meanings"] == " ".join(EDGE.labels)
+        assert set(back["phase"].attrs) == set(plane.dataset["phase"].attrs)
+        # CF conventions: of the type of the variable, here 16 bits.
+        assert ending == "zarr" or back["phase"].attrs["flag_values"].itemsize == back["phase"].dtype.itemsize == 2
         assert back.attrs["vocabulary"] == "edge"
 
 

@@ -233,6 +233,7 @@ def test_data_keep_their_types_and_parts(paper, tmp_path) -> None:
     whole = xarray.Dataset({
         "phase": ("x", np.array([0, 255], np.uint8), {"units": "1"}), "flag": ("x", [True, False]),
         "count": ("x", np.array([1, -(2**31)])), "value": ("x", np.array([np.nan, 0.1])),
+        "wide": ("x", np.array([0, 2**16 - 1], np.uint16)),
     }, {"x": [3, 4]}, {"note": "x"})  # fmt: skip
     context = Context(paper.figures[0], tmp_path)
     found = context.cached("parts", lambda: {"one": whole, "two": whole[["value"]]})

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from trainphase._arrays import for_netcdf3, from_netcdf3
 from trainphase._version import __version__
 from trainphase.engine import _files
 from trainphase.errors import RequestError, TrainphaseError
@@ -25,15 +26,11 @@ from trainphase.errors import RequestError, TrainphaseError
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    import xarray
-
     from trainphase.engine.sweep import Progress
     from trainphase.reproduce.runner import Figure
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
-_DTYPE = "dtype_in_memory"  # NetCDF 3 has no unsigned and no 64-bit integers
-_WIDER = {"uint8": "int16", "uint16": "int32"}
 
 
 class _Silent:
@@ -172,7 +169,7 @@ def _write(folder: Path, name: str, found: Any, provenance: str, seconds: float)
     for key, dataset in parts.items():
         path = folder / (f"{name}.{key}.nc" if key else f"{name}.nc")
         try:
-            api.save(_narrowed(dataset).assign_attrs(reproduced=provenance), path)
+            api.save(for_netcdf3(dataset, remember=True).assign_attrs(reproduced=provenance), path)
         except (ValueError, TypeError) as why:
             raise TrainphaseError(f"the data {path.stem} cannot be kept as NetCDF 3 ({why}); change their types") from why
         files[path.name] = _digest(path)
@@ -186,35 +183,7 @@ def _read(folder: Path, name: str) -> Any:
     ledger = _ledger(folder, name)
     if ledger is None:
         raise TrainphaseError(f"the data {folder / name} were written but cannot be read back; is the disk full?")
-    loaded = {file: _widened(xarray.load_dataset(folder / file, engine="scipy")) for file in ledger["files"]}
+    loaded = {file: from_netcdf3(xarray.load_dataset(folder / file, engine="scipy")) for file in ledger["files"]}
     if not ledger["parts"]:
         return next(iter(loaded.values()))
     return {file.split(".")[1]: dataset for file, dataset in loaded.items()}
-
-
-def _narrowed(dataset: xarray.Dataset) -> xarray.Dataset:
-    """The data set with integers as NetCDF 3 has them (255 of a uint8 has no place in its signed bytes)."""
-    changed = {}
-    for name in dataset.variables:
-        array = dataset[name]
-        if array.dtype.kind in "iu":
-            dtype = str(array.dtype)
-            changed[name] = array.astype(_WIDER.get(dtype, dtype)).assign_attrs({_DTYPE: dtype})
-    return _replaced(dataset, changed)
-
-
-def _widened(dataset: xarray.Dataset) -> xarray.Dataset:
-    """The inverse of :func:`_narrowed`."""
-    changed = {}
-    for name in dataset.variables:
-        array = dataset[name]
-        if _DTYPE in array.attrs:
-            back = array.astype(array.attrs[_DTYPE])
-            del back.attrs[_DTYPE]
-            changed[name] = back
-    return _replaced(dataset, changed)
-
-
-def _replaced(dataset: xarray.Dataset, changed: dict[Any, xarray.DataArray]) -> xarray.Dataset:
-    coords = {name: array for name, array in changed.items() if name in dataset.coords}
-    return dataset.assign({k: v for k, v in changed.items() if k not in coords}).assign_coords(coords)
