@@ -89,7 +89,7 @@ class Diagram:
     @property
     def codes(self) -> np.ndarray:
         """Phase codes over the axes; over seeds, where there are several, the most frequent one."""
-        return consensus(self.dataset["phase"], len(self.words.labels))
+        return self.words.consensus(self.dataset["phase"])
 
     @property
     def phases(self) -> dict[str, float]:
@@ -140,15 +140,6 @@ class Diagram:
             "version": provenance.get("trainphase"),
             "seed": json.loads(self.dataset.attrs["params"]).get("seed"), "dtype": self.dataset.attrs["dtype"],
         })  # fmt: skip
-
-
-def consensus(phase: xarray.DataArray, labels: int) -> np.ndarray:
-    """Phase codes without the seed axis: the most frequent label over the seeds, ties to the more regular one."""
-    if "seed" not in phase.dims or len(phase.dims) == 1:
-        return phase.values
-    codes = np.moveaxis(phase.values, phase.dims.index("seed"), -1)
-    counts = np.stack([(codes == k).sum(-1) for k in range(labels)], -1)
-    return np.where(counts.any(-1), np.argmax(counts, axis=-1), NOT_COMPUTED).astype(np.uint8)
 
 
 def boundaries(codes: np.ndarray, axes: Sequence[Axis], words: Vocabulary = TRAINING) -> list[dict[str, Any]]:

@@ -79,6 +79,17 @@ class Vocabulary:
         unknown = (codes == self.undecided).any(axis)
         return np.where(unknown & (decided < top), self.undecided, decided).astype(np.uint8)
 
+    def consensus(self, phase: Any) -> np.ndarray:
+        """Codes of an xarray array without its axis ``seed``: the most frequent phase, ties to the more regular one.
+
+        Seeds that were not computed have no vote. Without that axis, or with no other, the codes as they are.
+        """
+        if "seed" not in phase.dims or len(phase.dims) == 1:
+            return phase.values
+        codes = np.moveaxis(phase.values, phase.dims.index("seed"), -1)
+        votes = np.stack([(codes == k).sum(-1) for k in range(len(self.phases))], -1)
+        return np.where(votes.any(-1), votes.argmax(-1), NOT_COMPUTED).astype(np.uint8)
+
 
 @dataclass(frozen=True)
 class Reading:

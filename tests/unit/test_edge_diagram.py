@@ -13,7 +13,6 @@ import xarray
 
 import trainphase as tp
 from trainphase import api, diagrams
-from trainphase.diagrams import consensus
 from trainphase.engine.sweep import SweepInterrupted
 from trainphase.errors import RequestError, StoreError
 from trainphase.phase import EDGE, NOT_COMPUTED
@@ -153,7 +152,7 @@ def test_consensus_leaves_out_what_was_not_computed() -> None:
         np.array([[none, none, none], [none, none, bad], [edge, edge, none], [bad, flat, none], [bad, bad, flat]], np.uint8),
         dims=("z", "seed"),
     )
-    got = consensus(phase, len(EDGE.labels))
+    got = EDGE.consensus(phase)
     assert got.dtype == np.uint8
     # None at all; the only one; the majority; a tie, to the more regular; the majority.
     np.testing.assert_array_equal(got, [none, bad, edge, flat, bad])

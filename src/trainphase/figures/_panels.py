@@ -61,7 +61,7 @@ def limits(ax: Axes, scale: Scale) -> None:
 def band(ax: Axes, dataset: xarray.Dataset, scale: Scale, cols: Columns) -> np.ndarray:
     """A strip of the phases, the most frequent one in each pixel column; returns the codes drawn."""
     words = style.vocabulary(dataset)
-    codes = majority(style.consensus(dataset)[scale.order], cols, words)
+    codes = majority(words.consensus(dataset["phase"])[scale.order], cols, words)
     style.phase_cells(ax, (cols.edges, cols.regular), (np.array([0.0, 1.0]), True), codes[None, :], words)
     ax.yaxis.set_major_locator(NullLocator())
     ax.yaxis.set_minor_locator(NullLocator())

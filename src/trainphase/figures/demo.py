@@ -26,7 +26,7 @@ def page(planes: Mapping[str, tuple[Any, Sequence[Any]]], runs: Sequence[Mapping
             plane.draw(dataset, ax, theory, legend=False, title=f"digits, {name}")
         _losses(axes[1, 0], runs)
         _tests(axes[1, 1], runs)
-        seen = np.concatenate([style.consensus(dataset).ravel() for dataset, _ in planes.values()])
+        seen = np.concatenate([TRAINING.consensus(dataset["phase"]).ravel() for dataset, _ in planes.values()])
         exact = [line for _, theory in planes.values() for line in theory]
         style.legend(fig, [*style.phase_handles(seen, TRAINING), *style.theory_handles(exact)])
     return fig

@@ -68,7 +68,7 @@ def page(dataset: xarray.Dataset, again: xarray.Dataset | None = None, theory: L
             ax.set_ylabel(WIDTH_J if text == "a" else "")
             ax.text(0.96, 0.95, f"({text})", transform=ax.transAxes, ha="right", va="top")
         panels[1].set_title("most frequent phase", fontsize="medium", pad=4)
-        handles: list[Any] = [*style.phase_handles(style.consensus(dataset), words)]
+        handles: list[Any] = [*style.phase_handles(words.consensus(dataset["phase"]), words)]
         handles.append(Patch(facecolor=DIVERGED, edgecolor=style.INK, linewidth=0.4, label="median diverges"))
         handles += [
             Line2D([], [], label=str(line["name"]), **_dashed(line)) for line in theory

@@ -45,7 +45,7 @@ def _samples(dataset: xarray.Dataset, axis: str, scale: Scale) -> np.ndarray:
     words = style.vocabulary(dataset)
     if "divergent" not in words.labels:
         return samples
-    gone = style.consensus(dataset)[scale.order] == words.index("divergent")
+    gone = words.consensus(dataset["phase"])[scale.order] == words.index("divergent")
     return np.where(gone[:, None], np.nan, samples) if np.isfinite(samples[gone]).any() else samples
 
 

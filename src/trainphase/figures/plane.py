@@ -60,7 +60,7 @@ def draw(
         if ax is None:
             style.pin(target)
         x, y = (style.coordinate(dataset, name) for name in axes)
-        codes = _rows(style.consensus(dataset), x, y)
+        codes = _rows(words.consensus(dataset["phase"]), x, y)
         _scales(target, x, y)
         style.phase_cells(target, (x.edges, x.regular), (y.edges, y.regular), codes, words)
         handles: list[Any] = list(style.phase_handles(codes, words))
@@ -117,7 +117,8 @@ def _dots(ax: Axes, boundaries: list[Mapping[str, Any]]) -> Line2D:
 def _mark_unstable(ax: Axes, dataset: xarray.Dataset, x: Scale, y: Scale) -> list[Patch]:
     if "phase_half" not in dataset:
         raise RequestError("the dataset has no variable 'phase_half', so unstable points are not known; leave them out")
-    changed = _rows(style.consensus(dataset) != style.consensus(dataset, "phase_half"), x, y)
+    words = style.vocabulary(dataset)
+    changed = _rows(words.consensus(dataset["phase"]) != words.consensus(dataset["phase_half"]), x, y)
     shade = ListedColormap([(0, 0, 0, 0.55)])
     marks = np.ma.masked_where(~changed, np.ones(changed.shape))
     style.cells(ax, (x.edges, x.regular), (y.edges, y.regular), marks, cmap=shade, vmin=0, vmax=2, zorder=2)

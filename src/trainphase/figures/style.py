@@ -115,17 +115,6 @@ def axis_names(dataset: xarray.Dataset) -> list[str]:
     return [n for n in names if n != "seed"] if len(names) > 1 else names
 
 
-def consensus(dataset: xarray.Dataset, name: str = "phase") -> np.ndarray:
-    """Phase codes over :func:`axis_names`: over seeds the most frequent one, ties to the more regular one."""
-    codes = dataset[name]
-    if "seed" not in codes.dims or codes.ndim == 1:
-        return codes.values
-    values = np.moveaxis(codes.values, codes.dims.index("seed"), -1)
-    count = len(vocabulary(dataset).phases)
-    votes = np.stack([(values == k).sum(-1) for k in range(count)], -1)
-    return np.where(votes.any(-1), votes.argmax(-1), NOT_COMPUTED).astype(np.uint8)
-
-
 def coordinate(dataset: xarray.Dataset, name: str) -> Scale:
     """The scale of an axis of a dataset."""
     coord = dataset[name]
