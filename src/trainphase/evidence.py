@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainphase import cycles, ensemble
+from trainphase.classifiers import REPEATS, SIGMAS
 from trainphase.survey import BLOCK, QUARTERS, batch_axes, rounded_steps, survey
 from trainphase.system import Map, System
 
@@ -45,7 +46,7 @@ def _cycle_evidence(system: Map, reading: Arrays, batched: tuple[str, ...]) -> A
     """For scalar maps: the stable cycle that each lane approaches, unless it escaped or is clearly chaotic."""
     lam, se = reading["lyapunov"], reading["lyapunov_se"]
     with np.errstate(invalid="ignore"):
-        wanted = ~reading["escaped"] & ~(lam > 4 * se + 1e-3)
+        wanted = ~reading["escaped"] & ~(lam > SIGMAS * se + 1e-3)
     tails = reading["tail"][..., 0]
     return cycles.stable_cycle(system, tails, reading["recurrence"], wanted, batched)
 
@@ -55,7 +56,7 @@ def _repeat_evidence(reading: Arrays) -> Arrays:
     scale = np.sqrt(2 * reading["loss_max"])[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = reading["recurrence"] / scale
-    hits = relative <= 1e-7
+    hits = relative <= REPEATS
     first = np.argmax(hits, axis=1)
     any_hit = hits.any(axis=1)
     finite = np.where(np.isfinite(relative), relative, np.inf)

@@ -12,8 +12,9 @@ import numpy as np
 from jax import lax
 
 from trainphase import march
+from trainphase.classifiers import RISE
 from trainphase.observable import Observable
-from trainphase.survey import FLOOR, RISE, batch_axes
+from trainphase.survey import FLOOR, batch_axes
 from trainphase.system import Flow, Map
 
 

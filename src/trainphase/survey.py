@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from trainphase.classifiers import RISE
 from trainphase.system import Map, State
 
 STEPS_PER_BODY = 8
@@ -28,9 +29,8 @@ QUARTERS = 4
 TAIL = 192
 MAX_PERIOD = 64
 
-# A rise of the loss counts when it exceeds rounding (1e-12 relative) and the loss is above the rounding floor of the
-# run: residuals below 1e-10 of the largest are at the mercy of cancellation in 53 bits.
-RISE = 1e-12
+# A rise of the loss (by more than RISE, relative) counts when the loss is above the rounding floor of the run: residuals
+# below 1e-10 of the largest are at the mercy of cancellation in 53 bits.
 FLOOR = 1e-20
 
 
