@@ -6,7 +6,6 @@ The left side of each comparison is a system of the package (weights, matrix pro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -26,12 +25,6 @@ from trainphase.theory import cubic, regression
 
 EPS = float(np.finfo(float).eps)
 STEPS = 60
-
-
-@pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
-    with precision("float64"):
-        yield
 
 
 # Small, so that compiling is the only cost; the real images are the largest.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trainphase as tp
-from trainphase._arrays import precision
 from trainphase.classifiers import AT_EDGE, EDGE_RULES, SHARPER, edge, read
 from trainphase.phase import EDGE, NOT_COMPUTED
 from trainphase.records import Recipe, answer
@@ -21,12 +19,6 @@ from trainphase.systems.quadratic import quadratic
 Arrays = dict[str, np.ndarray]
 WINDOWS = 8
 CODE = {name: EDGE.index(name) for name in EDGE.labels}
-
-
-@pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
-    with precision("float64"):
-        yield
 
 
 # --- laws of the function -----------------------------------------------------------------------------------

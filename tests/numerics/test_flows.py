@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +14,7 @@ from scipy.optimize import brentq
 
 import trainphase as tp
 from trainphase import evolve
-from trainphase._arrays import as_leaves, precision
+from trainphase._arrays import as_leaves
 from trainphase.phase import EDGE, NOT_COMPUTED
 from trainphase.records import Recipe, answer
 from trainphase.system import Flow
@@ -23,12 +22,6 @@ from trainphase.systems import Quadratic1DFlow
 from trainphase.systems.quadratic import QuadraticFlow, TangentHierarchy, draws, quadratic
 
 Arrays = dict[str, np.ndarray]
-
-
-@pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
-    with precision("float64"):
-        yield
 
 
 @jax.jit

@@ -5,45 +5,19 @@ The right side of each comparison is plain NumPy in the original parameters: no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from watching import STEPS, Array, watch
 
 import trainphase as tp
-from trainphase._arrays import as_leaves, precision
+from trainphase._arrays import as_leaves
 from trainphase.errors import RequestError
 from trainphase.systems import Quadratic
 from trainphase.systems.quadratic import QuadraticFunction, draws, quadratic
-
-EPS = float(np.finfo(float).eps)
-STEPS = 50
-Array = np.ndarray
-
-
-@pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
-    with precision("float64"):
-        yield
-
-
-@jax.jit
-def _watch(system: Any) -> Any:
-    """Residual and curvature before each of STEPS + 1 steps."""
-
-    def one(state: Any, _: Any) -> Any:
-        return system.step(state), (system.residual(state), system.curvature(state))
-
-    return jax.lax.scan(one, system.init(), None, length=STEPS + 1)[1]
-
-
-def watch(system: Any) -> tuple[Array, Array]:
-    z, curvature = _watch(as_leaves(system, "float64"))
-    return np.asarray(z), np.asarray(curvature)
-
 
 # --- (D, P) -------------------------------------------------------------------------------------------------
 
