@@ -7,33 +7,24 @@ measured and what limits it stands in README.md beside this file.
 
 from __future__ import annotations
 
-import os
+import argparse
+import ctypes
+import itertools
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-# One CPU for the whole process, before NumPy or JAX count the CPUs they may use.
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
+from _machine import machine, one_cpu
 
-from trainphase.cli.environment import prepare_jax  # noqa: E402
-
-# The compiler flags that the command line sets.
-FLAGS = prepare_jax()
-
-import argparse  # noqa: E402
-import ctypes  # noqa: E402
-import importlib.metadata  # noqa: E402
-import itertools  # noqa: E402
-import json  # noqa: E402
-import platform  # noqa: E402
-import shutil  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+# Before NumPy and JAX count the CPUs they may use.
+FLAGS = one_cpu()
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -298,16 +289,8 @@ def ratio(rates: dict[str, list[float]], one: str, two: str) -> dict[str, float]
     return span(within) | {"of_medians": float(np.median(rates[one]) / np.median(rates[two]))}
 
 
-def machine() -> dict[str, str]:
-    """The processor's name and the versions; nothing else about the machine."""
-    model = platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].split(":", 1)[1].strip() if lines else model
-    gcc = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
-    packages = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
-    return {"cpu": model, "python": platform.python_version(), "gcc": gcc, "xla_flags": FLAGS, **packages}
+def gcc_version() -> str:
+    return subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def report(result: dict[str, Any]) -> None:
@@ -368,7 +351,7 @@ def main() -> int:
     fastest_c = min(("C", "C fast-math"), key=lambda name: ratios[name]["of_medians"])
     result = {
         "benchmark": "orbit", "points": given.points, "horizon": rounded_steps(given.steps), "rounds": given.rounds,
-        "few": few, "machine": machine(), "peak_fma": peak_fma, "peak": peak_fma / OPERATIONS,
+        "few": few, "machine": machine(FLAGS) | {"gcc": gcc_version()}, "peak_fma": peak_fma, "peak": peak_fma / OPERATIONS,
         "rates": {name: span(r) for name, r in rates.items()}, "rounds_rates": rates, "ratios": ratios,
         "numpy_full_length": full_length, "checks": checks,
         "kernels": {name: {"lanes": k.lanes, "flags": k.flags} for name, k in kernels.items()},

@@ -21,29 +21,19 @@ over the shape of the model, in all rounds; a step counts as 2 D P^2 operations,
 
 from __future__ import annotations
 
-import os
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-# One CPU for the whole process, before NumPy or JAX count the CPUs they may use.
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
+from _machine import machine, one_cpu
 
-from trainphase.cli.environment import prepare_jax  # noqa: E402
-
-# The compiler flags that the command line sets.
-FLAGS = prepare_jax()
-
-import argparse  # noqa: E402
-import importlib.metadata  # noqa: E402
-import json  # noqa: E402
-import platform  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from functools import partial  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+# Before NumPy and JAX count the CPUs they may use.
+FLAGS = one_cpu()
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -315,17 +305,6 @@ def summary(got: dict[str, Any], dtype: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def machine() -> dict[str, str]:
-    """The processor's name and the versions; nothing else about the machine."""
-    model_name = platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model_name = lines[0].split(":", 1)[1].strip() if lines else model_name
-    packages = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
-    return {"cpu": model_name, "python": platform.python_version(), "xla_flags": FLAGS, **packages}
-
-
 def report(dtype: str, got: dict[str, Any], flops: float) -> None:
     """The result of one precision as text."""
     print(f"\n{dtype}: peak {got['peak'] * flops / 1e9:.1f} GF/s = {got['peak']:.0f} trajectory-steps/s at best")
@@ -382,7 +361,7 @@ def main() -> int:
         report(dtype, results[dtype], flops)
     result = {
         "benchmark": "quadratic", "D": given.D, "P": given.P, "side": given.side, "steps": given.steps,
-        "rounds": given.rounds, "lanes": Quadratic.lanes, "machine": machine(), "checks": checks, "results": results,
+        "rounds": given.rounds, "lanes": Quadratic.lanes, "machine": machine(FLAGS), "checks": checks, "results": results,
     }  # fmt: skip
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=1) + "\n")
