@@ -11,39 +11,47 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from trainphase._version import __version__
-from trainphase.api import boundary, diagram, run, save
-from trainphase.axes import Axis, linspace, logspace, values
-from trainphase.errors import DataError, RequestError, StoreError, TrainphaseError
-from trainphase.phase import EDGE, TRAINING, Phase, Reading, Vocabulary
 
 if TYPE_CHECKING:
     from trainphase import systems
+    from trainphase.api import boundary, diagram, run, save
+    from trainphase.axes import Axis, linspace, logspace, values
     from trainphase.diagrams import Diagram
+    from trainphase.errors import DataError, RequestError, StoreError, TrainphaseError
     from trainphase.observable import Observable
+    from trainphase.phase import EDGE, TRAINING, Phase, Reading, Vocabulary
     from trainphase.problem import Problem
     from trainphase.system import Flow, Map, System
     from trainphase.systems.taylor import taylor
     from trainphase.trajectory import Trajectory
 
-# What needs JAX or xarray is imported when it is first asked for.
-_LAZY = {
-    "Flow": "trainphase.system",
-    "Map": "trainphase.system",
-    "System": "trainphase.system",
-    "Observable": "trainphase.observable",
-    "Trajectory": "trainphase.trajectory",
-    "Diagram": "trainphase.diagrams",
-    "Problem": "trainphase.problem",
-    "taylor": "trainphase.systems.taylor",
-    "systems": "trainphase.systems",
+# Everything is imported when it is first asked for: the command is ready for an interrupt before NumPy is loaded, and
+# lists and help never load JAX.
+_HOMES = {
+    "api": ("boundary", "diagram", "run", "save"),
+    "axes": ("Axis", "linspace", "logspace", "values"),
+    "diagrams": ("Diagram",),
+    "errors": ("DataError", "RequestError", "StoreError", "TrainphaseError"),
+    "observable": ("Observable",),
+    "phase": ("EDGE", "TRAINING", "Phase", "Reading", "Vocabulary"),
+    "problem": ("Problem",),
+    "system": ("Flow", "Map", "System"),
+    "systems.taylor": ("taylor",),
+    "trajectory": ("Trajectory",),
 }
+_LAZY = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "systems":
+        return importlib.import_module("trainphase.systems")
     if name not in _LAZY:
         raise AttributeError(f"module 'trainphase' has no attribute {name!r}")
-    module = importlib.import_module(_LAZY[name])
-    return module if name == "systems" else getattr(module, name)
+    return getattr(importlib.import_module(f"trainphase.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 __all__ = [

@@ -103,6 +103,28 @@ def test_an_interrupt_that_python_drops_is_repeated() -> None:
     assert done.stderr == "trainphase: interrupted; give the same command again\n"
 
 
+# An interrupt while the command is being imported, at the module that is named.
+EARLY = """
+import runpy, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+runpy.run_module("trainphase", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+@pytest.mark.parametrize("at", ["trainphase.cli", "click", "numpy"])
+def test_an_interrupt_during_the_imports_is_told(at: str) -> None:
+    done = subprocess.run([sys.executable, "-c", EARLY, at], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "trainphase: interrupted; give the same command again\n"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_bar_on_a_terminal() -> None:
     import pty
