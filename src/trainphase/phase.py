@@ -131,4 +131,15 @@ EDGE = Vocabulary(
     ),
 )
 
-VOCABULARIES = {v.name: v for v in (TRAINING, EDGE)}
+REGIME = Vocabulary(
+    "regime",
+    "How far do the input weights travel, relative to their start, as the width grows: how large is the slope S_w?",
+    (
+        Phase("linear", "S_w is below -0.05: wide nets stay at their linearisation, a kernel machine", "#D55E00", "L"),
+        Phase("critical", "S_w is within 0.05 of zero: wide nets travel a distance of order one, mean field", "#999933", "C"),
+        Phase("condensed", "S_w is above 0.05: wide nets leave their start behind, on a few directions", "#0072B2", "K"),
+        Phase("undecided", "two standard errors of S_w reach a threshold, or a run missed its loss", "#999999", "?"),
+    ),
+)
+
+VOCABULARIES = {v.name: v for v in (TRAINING, EDGE, REGIME)}

@@ -19,14 +19,14 @@ import click
 
 from trainphase import catalog
 from trainphase._version import __version__
-from trainphase.cli import boundary, demo, diagram, doctor, list_, reproduce, run
+from trainphase.cli import boundary, demo, diagram, doctor, list_, locate, reproduce, run
 from trainphase.cli.options import recorded, system_page
 from trainphase.cli.output import note
 from trainphase.cli.parse import shown
 from trainphase.errors import RequestError, TrainphaseError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
-COMMANDS = (demo, list_, run, diagram, boundary, reproduce, doctor)
+COMMANDS = (demo, list_, run, diagram, boundary, locate, reproduce, doctor)
 
 
 class Commands(click.Group):

@@ -1,0 +1,190 @@
+"""The phase diagrams of initialisations: regimes, critical lines, contours of the exponent, and where networks lie.
+
+``draw`` is the plane (gamma, gamma') of two layers (Luo et al. 2021), ``draw3`` the plane (gamma3, gamma2) of three
+(Zhou et al. 2022). Both show closed forms of ``theory`` and the one place they are given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from trainphase.figures import style
+from trainphase.theory import relu2, relu3
+
+# Okabe and Ito's colours.
+LINEAR, CONDENSED, W1_ONLY, W2_ONLY = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
+TINT = 0.45
+STAR = "#D55E00"
+DOTTED = (0, (1, 1.4))
+STEP = 0.5  # of the exponent between two contours
+# Initialisations that share a limit share a mark.
+MARKS = ((("lecun", "he"), "LeCun, He", "v"), (("xavier", "mean-field"), "Xavier, mean field", "s"), (("ntk",), "NTK", "^"))
+Place = tuple[str, float, float]
+Points = dict[str, tuple[float, float]]
+Span = tuple[float, float]
+
+
+def draw(ax: Axes | None = None, *, place: Place | None = None, width: int | None = None, inputs: int | None = None) -> Axes:
+    """Draw the diagram of two layers.
+
+    Parameters
+    ----------
+    ax : axes to draw into, under the settings in force; without them a figure one column wide is made.
+    place : (name, gamma, gamma') of a network, marked with a star.
+    width, inputs : with both, each named initialisation has an open mark where it lies at that width, joined to its
+        limit; with a width, the star has a bar of one blur, 1 / ln m, to either side.
+    """
+    with style.context(ax):
+        target = _axes(ax)
+        finite = _finite(2, width, inputs)
+        (left, right), (low, high) = _limits(target, finite, place, ((0.0, 2.0), (-1.0, 1.0)))
+        line = relu2.critical_line(low, high)
+        target.fill_betweenx(line[:, 1], left, line[:, 0], color=_tint(LINEAR), lw=0, zorder=0.5)
+        target.fill_betweenx(line[:, 1], line[:, 0], right, color=_tint(CONDENSED), lw=0, zorder=0.5)
+        target.plot(*line.T, color=style.INK, lw=1.6, zorder=2.5)
+        ends = np.array([max(left, low), min(right, high)])
+        dots: dict[str, Any] = {"color": style.GREY, "lw": 0.9, "ls": DOTTED, "zorder": 2.2}
+        target.plot(ends, ends, **dots)
+        target.set_xlabel(r"$\gamma$")
+        target.set_ylabel(r"$\gamma'$")
+        handles: list[Any] = [_box("linear", LINEAR), Line2D([], [], color=style.INK, lw=1.6, label="critical")]
+        handles += [_box("condensed", CONDENSED), *_marks(target, finite, 2), Line2D([], [], **dots, label="E et al.")]
+        handles += _star(target, place, width)
+        _finish(target, handles, own=ax is None)
+        _contours(target, (left, right), (low, high))
+    return target
+
+
+def draw3(ax: Axes | None = None, *, place: Place | None = None, width: int | None = None, inputs: int | None = None) -> Axes:
+    """Draw the diagram of three layers: four regions by the regimes of W1 and W2; arguments as in :func:`draw`."""
+    with style.context(ax):
+        target = _axes(ax)
+        finite = _finite(3, width, inputs)
+        (left, right), (low, high) = _limits(target, finite, place, ((0.5, 3.5), (-1.0, 1.5)))
+        # The critical lines bend at gamma2 = 0 and 1/2, and cross at 1/2: these rows make the regions exact.
+        y = np.unique([low, high, *(v for v in (0.0, 0.5) if low < v < high)])
+        first, second = (relu3.critical_gamma3(layer, y) for layer in relu3.LAYERS)
+        lower, upper = np.minimum(first, second), np.maximum(first, second)
+        target.fill_betweenx(y, left, lower, color=_tint(LINEAR), lw=0, zorder=0.5)
+        target.fill_betweenx(y, upper, right, color=_tint(CONDENSED), lw=0, zorder=0.5)
+        for where, colour in ((first <= second, W1_ONLY), (second <= first, W2_ONLY)):
+            target.fill_betweenx(y, lower, upper, where=where.tolist(), color=_tint(colour), lw=0, zorder=0.5)
+        texts = ("both linear", "$W_1$ condensed", "$W_2$ condensed", "both condensed")
+        colours = (LINEAR, W1_ONLY, W2_ONLY, CONDENSED)
+        handles: list[Any] = [_box(text, colour) for text, colour in zip(texts, colours, strict=True)]
+        for layer, dash in zip(relu3.LAYERS, ("-", (0, (4, 1.6))), strict=True):
+            look: dict[str, Any] = {"color": style.INK, "lw": 1.3, "ls": dash, "label": f"$W_{layer[1]}$ critical"}
+            handles += target.plot(*relu3.critical_line(layer, low, high).T, zorder=2.5, **look)
+        target.set_xlabel(r"$\gamma_3$")
+        target.set_ylabel(r"$\gamma_2$")
+        handles += [*_marks(target, finite, 3), *_star(target, place, width)]
+        _finish(target, handles, own=ax is None)
+    return target
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    made = style.figure(style.SINGLE, 3.9).add_subplot()
+    style.pin(made)
+    return made
+
+
+def _tint(colour: str) -> tuple[float, float, float]:
+    r, g, b = (1 - TINT * (1 - value) for value in to_rgb(colour))
+    return r, g, b
+
+
+def _box(label: str, colour: str) -> Patch:
+    return Patch(facecolor=_tint(colour), edgecolor=style.INK, linewidth=0.4, label=label)
+
+
+def _finite(layers: int, width: int | None, inputs: int | None) -> Points:
+    """Where the named initialisations lie at a width."""
+    if width is None or inputs is None:
+        return {}
+    found: Points = {}
+    for name in (name for names, _, _ in MARKS for name in names):
+        if layers == 2:
+            alpha, beta1, beta2 = relu2.log_scales(name, width, inputs)
+            size = math.log(width)
+            found[name] = (alpha - beta1 - beta2) / size, (beta2 - beta1) / size
+        else:
+            found[name] = relu3.coordinates(width, *relu3.log_scales(name, width, inputs))[:2]
+    return found
+
+
+def _limits(ax: Axes, finite: Points, place: Place | None, spans: tuple[Span, Span]) -> list[Span]:
+    """Spans of both axes, set: the given ones, widened by steps of a half until every point is well inside."""
+    points = [*finite.values(), *([place[1:]] if place is not None else [])]
+    found = []
+    for k, (low, high) in enumerate(spans):
+        values = [p[k] for p in points]
+        low = min([low, *(math.floor(2 * (v - 0.1)) / 2 for v in values)])
+        high = max([high, *(math.ceil(2 * (v + 0.1)) / 2 for v in values)])
+        found.append((low, high))
+    ax.set_xlim(*found[0])
+    ax.set_ylim(*found[1])
+    return found
+
+
+def _contours(ax: Axes, x: Span, y: Span) -> None:
+    """Lines of equal exponent S_w, straight within each sector; the zero is the boundary, which is drawn already."""
+    gx, gy = np.linspace(*x, 401), np.linspace(*y, 401)
+    values = relu2.slope(gx[None, :], gy[:, None])
+    step = STEP * max(1.0, np.ceil(np.ptp(values) / (12 * STEP)))
+    levels = step * np.arange(math.ceil(values.min() / step), math.floor(values.max() / step) + 1)
+    look: dict[str, Any] = {"colors": [style.INK], "linewidths": 0.4, "linestyles": "-", "alpha": 0.7, "zorder": 1.5}
+    drawn = ax.contour(gx, gy, values, levels[levels != 0], **look)
+    # Each value where its line is clear of the frame: left to itself, matplotlib writes across it.
+    at = []
+    for level, pieces in zip(drawn.levels, drawn.allsegs, strict=True):
+        points = np.concatenate([*pieces, np.empty((0, 2))])
+        share = (points - [x[0], y[0]]) / [np.ptp(x), np.ptp(y)]
+        points = points[((share > 0.1) & (share < 0.9)).all(1)]
+        if len(points):
+            at.append((level, points[int(0.3 * len(points))]))
+    if at:
+        words: dict[str, Any] = {"fmt": lambda v: f"{v:g}".replace("-", "\N{MINUS SIGN}"), "fontsize": 6.5, "inline_spacing": 2}
+        ax.clabel(drawn, [level for level, _ in at], manual=[tuple(where) for _, where in at], **words)
+
+
+def _marks(ax: Axes, finite: Points, layers: int) -> list[Line2D]:
+    """Limits of the named initialisations as filled marks, their places at the width as open ones; legend entries."""
+    handles: list[Line2D] = []
+    look: dict[str, Any] = {"ls": "none", "mec": style.INK, "mew": 0.7}
+    for names, text, marker in MARKS:
+        scheme = relu2.SCHEMES[names[0]]
+        limit = scheme.limit if layers == 2 else scheme.limit3
+        handles += ax.plot(*limit, marker=marker, ms=5.5, mfc=style.INK, label=text, zorder=4, **look)
+        for name in names:
+            if name in finite and math.dist(finite[name], limit) > 0.01:
+                ax.plot(*np.array([limit, finite[name]]).T, color=style.INK, lw=0.6, zorder=3.2)
+                ax.plot(*finite[name], marker=marker, ms=5.0, mfc="white", zorder=3.8, **look)
+    if finite:
+        handles.append(Line2D([], [], marker="o", ms=5.0, mfc="white", label="the same at this width", **look))
+    return handles
+
+
+def _star(ax: Axes, place: Place | None, width: int | None) -> list[Line2D]:
+    if place is None:
+        return []
+    name, x, y = place
+    if width is not None:
+        ax.errorbar(x, y, xerr=1 / math.log(width), color=STAR, elinewidth=1.2, capsize=2.5, capthick=1.2, zorder=4.8)
+    look: dict[str, Any] = {"marker": "*", "ms": 10, "mfc": STAR, "mec": "white", "mew": 0.7, "ls": "none"}
+    return ax.plot(x, y, label=name, zorder=5, **look)
+
+
+def _finish(ax: Axes, handles: list[Any], *, own: bool) -> None:
+    figure = ax.get_figure(root=True)
+    style.legend(figure if own and figure is not None else ax, handles)  # pyright: ignore[reportArgumentType]
+    if own and figure is not None:
+        figure.draw_without_rendering()  # labels on contours are cut out of them at the final size

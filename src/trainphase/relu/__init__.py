@@ -1,0 +1,1 @@
+"""Fast solvers of ReLU networks."""

@@ -1,0 +1,381 @@
+"""Gradient flow of two-layer ReLU nets to a loss target, in tens to hundreds of steps wherever in the phase diagram.
+
+The rescaled flow (Luo et al. 2021, (1.8), (1.9)) has time scales ten orders of magnitude apart: the modes of the kernel, the
+growth of the fastest neuron, and the flips of activations. Each is met by its own means.
+
+- Within a step the residual follows the kernel, exactly: the integral of e over a step h is h phi1(-h K) e. In the linear
+  regime a step may be as long as the training.
+- Given that integral, the neurons are independent, and a neuron whose active set stands still moves by a hyperbolic
+  rotation of (u, w), u = kappa' a: exponential growth costs no small steps, and u^2 - |w|^2 of every neuron is conserved to
+  rounding whatever the step.
+- A neuron that flips is active for a fraction of the step. The fraction solves the linear motion: it crosses, or it is
+  held at the boundary, where the flow has no other continuation (a kink that sits on a data point).
+
+A step is taken twice, the second time with the kernel, the fractions and the sizes of the first; their difference is the
+error estimate. The residual is always recomputed from the weights. Particles may stand for many neurons; see ``initial``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+RUNNING, CONVERGED, STEP_LIMIT, STALLED = range(4)
+OUTCOMES = ("running", "converged", "step-limit", "stalled")
+# Jacobi sweeps for the active fractions: a particle at two boundaries at once needs a few.
+SWEEPS = 3
+# phi1 by Taylor to this order below a norm of 1/4: 4^-11 / 12!, below rounding.
+TERMS = 10
+# A rotation of more than this in a step says nothing about the active set on the way; the series hold up to it.
+MOST_ANGLE = 1.0
+# The residual may deviate from the frozen kernel's prediction by this share of itself in a step.
+OFF_KERNEL = 0.1
+# Training ends when the residual is below the target; the last step aims just below it.
+AIM = 0.999
+# Data of so few numbers are written out, row by row: a matrix product of a few rows costs more than its sums.
+WRITTEN_OUT = 64
+
+# Rows of a matrix with a column per particle: a tuple of arrays (N,), or of one array (rows, N) where there are many.
+Rows = tuple[jax.Array, ...]
+
+
+class Particles(NamedTuple):
+    """The neurons of one net, each column standing for ``mass`` of them.
+
+    u : kappa' times output weights at the start, rows (c). w : input weights in the row space of the data, rows (r).
+    mass : neurons that a particle stands for, (N,). share : those of them that count in the relative distance, (N,).
+    """
+
+    u: Rows
+    w: Rows
+    mass: jax.Array
+    share: jax.Array
+
+
+class Task(NamedTuple):
+    """What is learned, at which scale.
+
+    X : inputs in the row space of the data, (n, r). y : targets, (n, c). kappa, kappa_prime : scales, (). norm_w, norm_a :
+    lengths of all input and output weights at the start, (), those outside of the row space included.
+    """
+
+    X: jax.Array
+    y: jax.Array
+    kappa: jax.Array
+    kappa_prime: jax.Array
+    norm_w: jax.Array
+    norm_a: jax.Array
+
+
+class Limits(NamedTuple):
+    """target : mean squared residual at which training ends. tolerance : of a step, relative. most : steps tried at most."""
+
+    target: jax.Array
+    tolerance: jax.Array
+    most: jax.Array
+
+
+class State(NamedTuple):
+    """A net under way; ``change`` is w - w(0), kept apart because it may be ten orders smaller than w.
+
+    H : pre-activations, rows (n). e : residuals, (n, c). K : kernel, (n c, n c), and ``rate``, its change per unit of time
+    over the last step. t : time. h : length of the next step. far_w, far_a : largest relative distances so far.
+    """
+
+    u: Rows
+    change: Rows
+    H: Rows
+    e: jax.Array
+    K: jax.Array
+    rate: jax.Array
+    t: jax.Array
+    h: jax.Array
+    tried: jax.Array
+    taken: jax.Array
+    far_w: jax.Array
+    far_a: jax.Array
+    status: jax.Array
+
+
+# ---- rows
+
+
+def as_rows(matrix: Any, numbers: int) -> Rows:
+    """The rows of a matrix: one array each when the data have few ``numbers``, else all in one."""
+    matrix = jnp.asarray(matrix)
+    return tuple(matrix) if numbers <= WRITTEN_OUT else (matrix,)
+
+
+def as_matrix(rows: Rows) -> jax.Array:
+    """The matrix of the rows."""
+    return rows[0] if rows[0].ndim == 2 else jnp.stack(rows)
+
+
+def _each(f: Any, *rows: Rows) -> Rows:
+    return tuple(f(*r) for r in zip(*rows, strict=True))
+
+
+def _mix(A: jax.Array, rows: Rows) -> Rows:
+    """A times the matrix of the rows."""
+    if rows[0].ndim == 2:
+        return (A @ rows[0],)
+    return tuple(sum((A[i, j] * rows[j] for j in range(1, len(rows))), A[i, 0] * rows[0]) for i in range(A.shape[0]))
+
+
+def _weigh(E: jax.Array, rows: Rows) -> Rows:
+    """Row i times E[i]."""
+    return (E[:, None] * rows[0],) if rows[0].ndim == 2 else tuple(E[i] * row for i, row in enumerate(rows))
+
+
+def _dots(A: Rows, B: Rows) -> jax.Array:
+    """Scalar products column by column, (N,)."""
+    if A[0].ndim == 2:
+        return jnp.sum(A[0] * B[0], axis=0)
+    return sum((a * b for a, b in zip(A[1:], B[1:], strict=True)), A[0] * B[0])
+
+
+def _stacked(rows: Rows) -> jax.Array:
+    # Fused into its reader, a stack costs a branch per number.
+    return rows[0] if rows[0].ndim == 2 else lax.optimization_barrier(jnp.stack(rows))
+
+
+def _difference(A: Rows, B: Rows) -> Rows:
+    return _each(jnp.subtract, A, B)
+
+
+def _sum(A: Rows, B: Rows) -> Rows:
+    return _each(jnp.add, A, B)
+
+
+# ---- the parts of a step
+
+
+def phi1(A: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(e^A - 1) / A and e^A of a square matrix, by Taylor series and doubling; A has no large positive eigenvalue."""
+    size = jnp.max(jnp.sum(jnp.abs(A), axis=1))
+    halvings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(size, 0.25) / 0.25)), 0, 200).astype(jnp.int32)
+    one = jnp.eye(A.shape[0], dtype=A.dtype)
+    Z = A * jnp.exp2(-halvings.astype(A.dtype))
+    term = phi = one
+    for k in range(1, TERMS + 1):
+        term = term @ Z / (k + 1)
+        phi = phi + term
+
+    def double(_: Any, c: Any) -> Any:
+        phi, power = c
+        return 0.5 * (power + one) @ phi, power @ power
+
+    return lax.fori_loop(0, halvings, double, (phi, one + Z @ phi))
+
+
+def _series(x: jax.Array, first: int) -> jax.Array:
+    """sum_k x^k / (2 k + first)!, by Horner's rule; for x <= 1 its 8 terms leave 1 / 18!, below rounding."""
+    total = jnp.ones_like(x)
+    for k in range(8, 0, -1):
+        total = 1.0 + total * x * (1.0 / ((2 * k + first) * (2 * k + first - 1)))
+    return total if first == 1 else 0.5 * total
+
+
+def _rotated(task: Task, u: Rows, w: Rows, on: Rows, E: jax.Array) -> tuple[Rows, Rows, jax.Array]:
+    """The changes of u and w, and the largest angle of the rotation, when ``on`` of each pre-activation feels E."""
+    n, c = E.shape
+    scale = task.kappa / n
+    if c == 1:
+        S = _mix(scale * task.X.T, _weigh(E[:, 0], on))
+        flat = u[0] if u[0].ndim == 1 else u[0][0]
+        angle_2, along = _dots(S, S), _dots(S, w)
+        sinh, cosh_1 = _series(angle_2, 1), _series(angle_2, 2)  # sinh(s) / s and (cosh(s) - 1) / s^2
+        move = cosh_1 * along - sinh * flat
+        gain = cosh_1 * angle_2 * flat - sinh * along
+        return (gain.reshape(u[0].shape),), _each(lambda s: move * s, S), jnp.sqrt(jnp.max(angle_2))
+    angle = scale * jnp.linalg.norm(E) * jnp.sqrt(jnp.max(jnp.sum(jnp.square(task.X), axis=1)) * n)
+    du, dw = u, w
+    total_u, total_w = _difference(u, u), _difference(w, w)
+    for k in range(1, 15):  # the angle is at most 1: 1 / 15! is below rounding
+        felt_u, felt_w = _each(jnp.multiply, on, _mix(task.X, dw)), _each(jnp.multiply, on, _mix(E, du))
+        du, dw = _mix(-(scale / k) * E.T, felt_u), _mix(-(scale / k) * task.X.T, felt_w)
+        total_u, total_w = _sum(total_u, du), _sum(total_w, dw)
+    return total_u, total_w, angle
+
+
+def _kernel(task: Task, mass: jax.Array, u: Rows, R: Rows, seen: Rows, felt: Rows) -> jax.Array:
+    """d f / dt = -K e, (n c, n c); ``seen`` is how f follows a pre-activation, ``felt`` how a force on it is felt."""
+    n, c = task.y.shape
+    scale = task.kappa * task.kappa / task.kappa_prime / n
+    heights, left, right = _stacked(R), _stacked(seen), _stacked(felt)
+    outer, G = (heights * mass) @ heights.T, task.X @ task.X.T
+    if c == 1:
+        return scale * (outer + G * ((left * (mass * _dots(u, u))) @ right.T))
+    U = as_matrix(u)
+    inner = jnp.einsum("ik,ck,jk,dk->icjd", left * mass, U, right, U, optimize="optimal") * G[:, None, :, None]
+    both = inner + outer[:, None, :, None] * jnp.eye(c, dtype=outer.dtype)[None, :, None]
+    return scale * both.reshape(n * c, n * c)
+
+
+def _fractions(H: Rows, force: Rows, G: jax.Array, on: Rows) -> Rows:
+    """The share of the step for which each pre-activation is positive, when it moves linearly, rows (n).
+
+    ``force`` : what a step would exert on each, were it active all the time.
+    """
+    own = _weigh(jnp.diagonal(G), force)
+
+    def sweep(_: Any, on: Rows) -> Rows:
+        others = _difference(_mix(G, _each(jnp.multiply, on, force)), _each(jnp.multiply, on, own))
+        return _each(_fraction, H, others, own)
+
+    return lax.fori_loop(0, SWEEPS, sweep, on)
+
+
+def _fraction(H: jax.Array, others: jax.Array, own: jax.Array) -> jax.Array:
+    """``others`` : how far the forces at other data move a pre-activation; ``own`` : how far its own one would."""
+    off, active = H + others, H + others + own
+    inside = H >= 0
+    stays = jnp.where(inside, active >= 0, off <= 0)
+    crosses = jnp.where(inside, others < 0, others + own >= 0)
+    above = jnp.where(crosses & inside, H, off)
+    below = jnp.where(crosses, jnp.where(inside, H - active, others), -own)
+    part = above / jnp.where(below == 0, 1.0, below)
+    return jnp.where(stays, inside.astype(H.dtype), jnp.clip(part, 0.0, 1.0))
+
+
+def _secant(H: jax.Array, new: jax.Array) -> jax.Array:
+    """How much of a change of a pre-activation the ReLU passes on."""
+    moved = new - H
+    still = jnp.abs(moved) <= 1e-12 * jnp.abs(H)
+    slope = (jnp.maximum(new, 0) - jnp.maximum(H, 0)) / jnp.where(still, 1.0, moved)
+    return jnp.where(still, (H > 0).astype(H.dtype), slope)
+
+
+def _positive(H: Rows) -> tuple[Rows, Rows]:
+    """ReLU and its derivative."""
+    return _each(lambda h: jnp.maximum(h, 0), H), _each(lambda h: (h > 0).astype(h.dtype), H)
+
+
+def _here(task: Task, p: Particles, u: Rows, change: Rows) -> tuple[Rows, jax.Array, jax.Array]:
+    """Pre-activations, residual and kernel of a state."""
+    H = _mix(task.X, _sum(p.w, change))
+    R, on = _positive(H)
+    f = (task.kappa / task.kappa_prime) * (_stacked(R) * p.mass) @ as_matrix(u).T
+    return H, f - task.y, _kernel(task, p.mass, u, R, on, on)
+
+
+def begin(task: Task, p: Particles) -> State:
+    """The state before training."""
+    still = _difference(p.w, p.w)
+    H, e, K = _here(task, p, p.u, still)
+    zero = jnp.zeros((), e.dtype)
+    none = jnp.zeros((), jnp.int32)
+    fastest = jnp.maximum(jnp.trace(K), task.kappa * jnp.max(jnp.abs(e)) * jnp.max(jnp.abs(task.X)))
+    return State(p.u, still, H, e, K, jnp.zeros_like(K), zero, 1e-2 / fastest, none, none, zero, zero, none)
+
+
+def _to_target(values: jax.Array, parts: jax.Array, target: jax.Array, h: jax.Array) -> jax.Array:
+    """h, or the time at which the frozen kernel brings the mean squared residual just below the target, if earlier.
+
+    ``values`` : eigenvalues, (n c,). ``parts`` : residual in the eigenbasis.
+    """
+
+    def below(h: jax.Array) -> jax.Array:
+        return jnp.mean(jnp.square(parts * jnp.exp(-values * h))) < AIM * target
+
+    def halve(_: Any, c: Any) -> Any:
+        lo, hi = c
+        middle = 0.5 * (lo + hi)
+        past = below(middle)
+        return jnp.where(past, lo, middle), jnp.where(past, middle, hi)
+
+    return lax.cond(below(h), lambda: lax.fori_loop(0, 30, halve, (jnp.zeros_like(h), h))[1], lambda: h)
+
+
+class _Try(NamedTuple):
+    """Where a step ends, its error in units of the tolerance, and its length."""
+
+    u: Rows
+    change: Rows
+    H: Rows
+    e: jax.Array
+    K: jax.Array
+    error: jax.Array
+    h: jax.Array
+
+
+def _attempt(task: Task, p: Particles, s: State, limits: Limits) -> _Try:
+    """A step of length s.h, or to the target."""
+    n, c = task.y.shape
+    G = task.X @ task.X.T
+    w, flat = _sum(p.w, s.change), s.e.reshape(-1)
+    values, vectors = jnp.linalg.eigh(s.K)
+    h = _to_target(jnp.maximum(values, 0), vectors.T @ flat, limits.target, s.h)
+    # The kernel goes on changing as it did in the last step, for as long as that is a part of it.
+    drift = jnp.minimum(0.5 * h, 0.5 * jnp.linalg.norm(s.K) / jnp.maximum(jnp.linalg.norm(s.rate), 1e-300))
+    E = (h * phi1(-h * (s.K + drift * s.rate))[0] @ flat).reshape(n, c)
+    R0, on = _positive(s.H)
+    pull = -task.kappa / n
+    du, _, angle = _rotated(task, s.u, w, on, E)
+    on = _fractions(s.H, _mix(pull * E, _each(lambda u, d: u + 0.5 * d, s.u, du)), G, on)
+    du1, dw1, _ = _rotated(task, s.u, w, on, E)
+    H1 = _sum(s.H, _mix(task.X, dw1))
+    R = _each(lambda a, b: 0.5 * (a + jnp.maximum(b, 0)), R0, H1)
+    between = _each(lambda u, d: u + 0.5 * d, s.u, du1)
+    integral, power = phi1(-h * _kernel(task, p.mass, between, R, _each(_secant, s.H, H1), on))
+    E = (h * integral @ flat).reshape(n, c)
+    on = _fractions(s.H, _mix(pull * E, between), G, on)
+    du2, dw2, angle2 = _rotated(task, s.u, w, on, E)
+    u, change = _sum(s.u, du2), _sum(s.change, dw2)
+    H, e, K = _here(task, p, u, change)
+    error = _error(p, change, u, _difference(dw2, dw1), _difference(du2, du1)) / limits.tolerance
+    off = jnp.linalg.norm(e.reshape(-1) - power @ flat) / jnp.linalg.norm(flat)
+    error = jnp.maximum(error, off / OFF_KERNEL)
+    fine = (jnp.maximum(angle, angle2) <= MOST_ANGLE) & jnp.isfinite(error)
+    return _Try(u, change, H, e, K, jnp.where(fine, error, jnp.inf), h)
+
+
+def _error(p: Particles, change: Rows, u: Rows, wide: Rows, gain: Rows) -> jax.Array:
+    """How far two passes, ``wide`` apart in w and ``gain`` in u, differ: of the whole change, and in their directions.
+
+    A neuron weighs as much as it can contribute, u^2 + |w|^2: one that is small in w and large in u decides by its
+    direction now what it does later.
+    """
+    grown, apart = _difference(u, p.u), _dots(wide, wide)
+    moved = jnp.dot(p.mass, _dots(change, change) + _dots(grown, grown))
+    whole = jnp.sqrt(jnp.dot(p.mass, apart + _dots(gain, gain)) / moved)
+    w = _sum(p.w, change)
+    size = _dots(w, w)
+    weight = size + _dots(u, u)
+    turned = jnp.dot(p.mass, weight * jnp.minimum(jnp.sqrt(apart / size), 1.0)) / jnp.dot(p.mass, weight)
+    return jnp.maximum(whole, turned)
+
+
+def _next(task: Task, p: Particles, s: State, limits: Limits) -> State:
+    """The state after one attempt."""
+    new = _attempt(task, p, s, limits)
+    good = new.error <= 1
+    far_w = jnp.sqrt(jnp.dot(p.share, _dots(new.change, new.change))) / task.norm_w
+    grown = _difference(new.u, p.u)
+    far_a = jnp.sqrt(jnp.dot(p.share, _dots(grown, grown))) / (task.kappa_prime * task.norm_a)
+    factor = jnp.where(jnp.isfinite(new.error), 0.9 / jnp.sqrt(jnp.maximum(new.error, 0.03)), 0.2)
+    h = jnp.where(good, new.h, s.h) * jnp.clip(factor, 0.2, 5.0)
+    tried, t = s.tried + 1, s.t + new.h
+    stalled = jnp.logical_not(good) & (s.t + h == s.t) & (s.t > 0)
+    status = jnp.where(tried >= limits.most, STEP_LIMIT, jnp.where(stalled, STALLED, RUNNING))
+    status = jnp.where(good & (jnp.mean(jnp.square(new.e)) <= limits.target), CONVERGED, status).astype(jnp.int32)
+    moved = State(new.u, new.change, new.H, new.e, new.K, (new.K - s.K) / new.h, t, h, tried, s.taken + 1,
+                  jnp.maximum(s.far_w, far_w), jnp.maximum(s.far_a, far_a), status)  # fmt: skip
+    kept = s._replace(h=h, tried=tried, status=status)
+    return jax.tree.map(lambda a, b: jnp.where(good, a, b), moved, kept)
+
+
+@jax.jit
+def advance(task: Task, p: Particles, s: State, limits: Limits, attempts: Any) -> State:
+    """At most so many attempts, or to the end.
+
+    Nets are advanced one after the other: one net's particles stay in the cache, and no net waits for another.
+    """
+
+    def more(c: tuple[State, Any]) -> Any:
+        return (c[0].status == RUNNING) & (c[1] < attempts)
+
+    return lax.while_loop(more, lambda c: (_next(task, p, c[0], limits), c[1] + 1), (s, jnp.zeros((), jnp.int32)))[0]
