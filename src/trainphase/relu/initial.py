@@ -9,6 +9,7 @@ derivative along w are kept exactly at the start. What is lost is that members o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def binned(weights: Weights, X: np.ndarray, bins: int, antisymmetric: bool) -> B
             if antisymmetric:
                 groups.append((-u, v, part * size, part * (size - above)))
     u, v, mass, share = (np.concatenate(column) for column in zip(*groups, strict=True))
-    kept = (np.abs(u) > 0) | (np.sum(np.square(v), axis=1) > 0)
+    kept = (mass > 0) & ((np.abs(u) > 0) | (np.sum(np.square(v), axis=1) > 0))
     return Bundle(u[None, kept], np.ascontiguousarray(v[kept].T), mass[kept], share[kept])
 
 
@@ -130,12 +131,12 @@ def _numbers(*keys: np.ndarray) -> np.ndarray:
 
 def _nodes(
     cells: np.ndarray, size: np.ndarray, a: np.ndarray, w: np.ndarray
-) -> list[tuple[float, np.ndarray, np.ndarray]]:
-    """Three weights (a, w) for each cell, and the part of the cell each stands for, with the cell's means of the squares
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Four weights (a, w) for each cell, and the part of the cell each stands for, with the cell's means of the squares
     and products of a and w.
 
     Along the mean direction of w this is a Gauss-Radau rule in the ratio: one node at the cell's smallest ratio, one within
-    it. The latter is two, on both sides, for the spread across that direction.
+    it. The larger of them is two, on both sides, for the spread across that direction.
     """
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -157,14 +158,18 @@ def _nodes(
     pp, pq, qq = scale - far * far, mean(p * q) - far * aside, mean(q * q) - aside * aside
     width = np.sqrt(np.where(qq > 1e-13 * scale, qq, 0.0))
     lean = np.where(width > 0, pq / np.where(width > 0, width, 1.0), 0.0)
-    split = 2 * np.hypot(lean, width) < far
-    lean, width = np.where(split, lean, 0.0), np.where(split, width, 0.0)
-    left = pp - lean * lean
-    near = np.sqrt(np.where(left > 1e-13 * scale, left, 0.0))
+    near = np.sqrt(np.maximum(pp - lean * lean, 0.0))
+    near = np.where(near * near > 1e-13 * scale, near, 0.0)
+    # The spread goes with the larger of the two.
+    outer = far >= near
 
-    def node(part: float, x: np.ndarray, y: np.ndarray, more: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    def node(part: Any, x: np.ndarray, y: np.ndarray, more: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
         return part, more + ratio * x, (x * along + y * across).T
 
-    return [
-        node(0.5, far + lean, aside + width, u), node(0.5, far - lean, aside - width, u), node(1.0, near, 0 * near, 0 * u),
-    ]  # fmt: skip
+    found = []
+    for x, y, more, mine in ((far, aside, u, outer), (near, 0 * near, 0 * u, ~outer)):
+        left, off = np.where(mine, lean, 0.0), np.where(mine, width, 0.0)
+        single = (left == 0) & (off == 0)
+        found.append(node(np.where(single, 1.0, 0.5), x + left, y + off, more))
+        found.append(node(np.where(single, 0.0, 0.5), x - left, y - off, more))
+    return found

@@ -33,6 +33,8 @@ TERMS = 10
 MOST_ANGLE = 1.0
 # The residual may deviate from the frozen kernel's prediction by this share of itself in a step.
 OFF_KERNEL = 0.1
+# A neuron that passes the origin has no direction; after so many rejections in a row a step is taken as it is.
+PATIENCE = 6
 # Training ends when the residual is below the target; the last step aims just below it.
 AIM = 0.999
 # Data of so few numbers are written out, row by row: a matrix product of a few rows costs more than its sums.
@@ -82,7 +84,8 @@ class State(NamedTuple):
     """A net under way; ``change`` is w - w(0), kept apart because it may be ten orders smaller than w.
 
     H : pre-activations, rows (n). e : residuals, (n, c). K : kernel, (n c, n c), and ``rate``, its change per unit of time
-    over the last step. t : time. h : length of the next step. far_w, far_a : largest relative distances so far.
+    over the last step. t : time. h : length of the next step. rejected : attempts in a row; forced : steps taken in spite of
+    their error. far_w, far_a : largest relative distances so far.
     """
 
     u: Rows
@@ -95,6 +98,8 @@ class State(NamedTuple):
     h: jax.Array
     tried: jax.Array
     taken: jax.Array
+    rejected: jax.Array
+    forced: jax.Array
     far_w: jax.Array
     far_a: jax.Array
     status: jax.Array
@@ -269,7 +274,8 @@ def begin(task: Task, p: Particles) -> State:
     zero = jnp.zeros((), e.dtype)
     none = jnp.zeros((), jnp.int32)
     fastest = jnp.maximum(jnp.trace(K), task.kappa * jnp.max(jnp.abs(e)) * jnp.max(jnp.abs(task.X)))
-    return State(p.u, still, H, e, K, jnp.zeros_like(K), zero, 1e-2 / fastest, none, none, zero, zero, none)
+    return State(p.u, still, H, e, K, jnp.zeros_like(K), zero, 1e-2 / fastest, none, none, none, none, zero, zero,
+                 none)  # fmt: skip
 
 
 def _to_target(values: jax.Array, parts: jax.Array, target: jax.Array, h: jax.Array) -> jax.Array:
@@ -352,7 +358,8 @@ def _error(p: Particles, change: Rows, u: Rows, wide: Rows, gain: Rows) -> jax.A
 def _next(task: Task, p: Particles, s: State, limits: Limits) -> State:
     """The state after one attempt."""
     new = _attempt(task, p, s, limits)
-    good = new.error <= 1
+    fits = new.error <= 1
+    good = fits | ((s.rejected >= PATIENCE) & jnp.isfinite(new.error))
     far_w = jnp.sqrt(jnp.dot(p.share, _dots(new.change, new.change))) / task.norm_w
     grown = _difference(new.u, p.u)
     far_a = jnp.sqrt(jnp.dot(p.share, _dots(grown, grown))) / (task.kappa_prime * task.norm_a)
@@ -362,9 +369,10 @@ def _next(task: Task, p: Particles, s: State, limits: Limits) -> State:
     stalled = jnp.logical_not(good) & (s.t + h == s.t) & (s.t > 0)
     status = jnp.where(tried >= limits.most, STEP_LIMIT, jnp.where(stalled, STALLED, RUNNING))
     status = jnp.where(good & (jnp.mean(jnp.square(new.e)) <= limits.target), CONVERGED, status).astype(jnp.int32)
+    forced = s.forced + (good & jnp.logical_not(fits)).astype(jnp.int32)
     moved = State(new.u, new.change, new.H, new.e, new.K, (new.K - s.K) / new.h, t, h, tried, s.taken + 1,
-                  jnp.maximum(s.far_w, far_w), jnp.maximum(s.far_a, far_a), status)  # fmt: skip
-    kept = s._replace(h=h, tried=tried, status=status)
+                  jnp.zeros_like(s.rejected), forced, jnp.maximum(s.far_w, far_w), jnp.maximum(s.far_a, far_a), status)  # fmt: skip
+    kept = s._replace(h=h, tried=tried, rejected=s.rejected + 1, status=status)
     return jax.tree.map(lambda a, b: jnp.where(good, a, b), moved, kept)
 
 
@@ -379,3 +387,6 @@ def advance(task: Task, p: Particles, s: State, limits: Limits, attempts: Any) -
         return (c[0].status == RUNNING) & (c[1] < attempts)
 
     return lax.while_loop(more, lambda c: (_next(task, p, c[0], limits), c[1] + 1), (s, jnp.zeros((), jnp.int32)))[0]
+
+
+started = jax.jit(begin)

@@ -1,0 +1,244 @@
+"""One net trained to its loss target, and the slope S_w of its relative distance over a ladder of widths and seeds.
+
+A wide net over data of rank 2 is first binned: coarsely, then four times finer with a smaller tolerance, until twice the
+change of the relative distance is within the accuracy asked for, or there is a particle for every neuron. That change is
+the error estimate: it is mostly the error of the coarser of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from trainphase._arrays import precision
+from trainphase.relu import initial, two_layer
+
+# Bins and the tolerance of a step: coarse, fine, finer; 0 bins for all neurons.
+LEVELS = ((32, 1e-2), (128, 3e-3), (512, 1e-3), (2048, 1e-3))
+ALL = (0, 1e-3)
+# Particles of a bin: four nodes, twice where there is a second copy; tails have further bins.
+PER_BIN = 8
+# The change from one level to the next is near the error of the coarser one; twice it covers what flips add.
+SAFETY = 2.0
+MOST_ATTEMPTS = 20_000
+# Attempts between two looks of the host, which Ctrl-C waits for.
+LOOK = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """The data and what does not vary over a diagram.
+
+    X : (n, r) coordinates in the row space, bias included. outside : dimensions of the inputs beyond it. y : (n, c).
+    antisymmetric : whether a second copy (-a, w) makes the start zero. target : mean squared residual to train to.
+    """
+
+    X: np.ndarray
+    outside: int
+    y: np.ndarray
+    antisymmetric: bool = True
+    target: float = 1e-6
+
+    @property
+    def bins(self) -> bool:
+        """Whether neurons can be binned: a direction in a plane and one output."""
+        return self.X.shape[1] == 2 and self.y.shape[1] == 1
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A net at the end of training, of one width and seed.
+
+    relative_distance : sup of |w(t) - w(0)| / |w(0)| over all input weights of the first copy; relative_distance_a of the
+    output weights. error : estimated relative error of the former; NaN where there was nothing to compare with. loss : mean
+    squared residual. particles : how many stood for the neurons; bins : 0 where each neuron was one. a : (c, N), w : (r, N),
+    rescaled (units of beta1, beta2), at the end, and a0, w0 at the start, with ``mass`` neurons each. time : rescaled.
+    """
+
+    width: int
+    seed: int
+    relative_distance: float
+    relative_distance_a: float
+    error: float
+    loss: float
+    time: float
+    outcome: str
+    attempts: int
+    forced: int
+    bins: int
+    a: np.ndarray
+    w: np.ndarray
+    a0: np.ndarray
+    w0: np.ndarray
+    mass: np.ndarray
+    share: np.ndarray
+    conserved: float
+
+    @property
+    def particles(self) -> int:
+        """Columns of a and w."""
+        return self.w.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Slope:
+    """S_w over a ladder: least squares of ln RD over ln m, with the standard error of that fit.
+
+    distances, errors, losses : (widths, seeds); ``ends`` : outcomes. narrower : the slope without the widest nets.
+    """
+
+    widths: tuple[int, ...]
+    seeds: tuple[int, ...]
+    slope: float
+    slope_se: float
+    narrower: float
+    narrower_se: float
+    distances: np.ndarray
+    distances_a: np.ndarray
+    errors: np.ndarray
+    losses: np.ndarray
+    converged: bool
+    particles: int
+    attempts: int
+    widest: Trained | None = field(default=None, repr=False)
+
+
+def train(
+    gamma: float, gamma_prime: float, width: int, seed: int, sizes: Sizes, accuracy: float = 0.01, start: Any = None,
+    level: int | None = None,
+) -> Trained:  # fmt: skip
+    """Gradient flow of the net at (gamma, gamma') to its target.
+
+    Parameters
+    ----------
+    accuracy : relative error to reach for the relative distance, where neurons are binned. ``level`` : this entry of LEVELS
+        instead (-1: all neurons), without an error estimate. start : :class:`initial.Weights` instead of draws of the seed.
+    """
+    kappa, kappa_prime = float(width) ** -gamma, float(width) ** -gamma_prime
+    weights = start if start is not None else draws(width, seed, sizes)
+    copies = 2 if sizes.antisymmetric else 1
+    if level is not None:
+        chosen = [ALL if level < 0 else LEVELS[level]]
+    else:
+        chosen = [v for v in LEVELS if sizes.bins and v[0] * PER_BIN < copies * width] + [ALL]
+    previous, found = np.nan, None
+    for bins, tolerance in chosen:
+        found = _solve(kappa, kappa_prime, weights, sizes, bins, tolerance, (width, seed), previous)
+        if found.error <= accuracy or found.outcome != "converged":
+            break
+        previous = found.relative_distance
+    assert found is not None
+    return found
+
+
+def draws(width: int, seed: int, sizes: Sizes) -> initial.Weights:
+    """The start of the net of that width and seed, the same for all gamma and gamma'."""
+    return initial.draw(width, seed, sizes.X.shape[1], sizes.outside, sizes.y.shape[1])
+
+
+def _solve(
+    kappa: float, kappa_prime: float, weights: initial.Weights, sizes: Sizes, bins: int, tolerance: float,
+    who: tuple[int, int], previous: float,
+) -> Trained:  # fmt: skip
+    """One level."""
+    bundle = (
+        initial.binned(weights, sizes.X, bins, sizes.antisymmetric) if bins else initial.neurons(weights, sizes.antisymmetric)
+    )
+    bundle = _padded(bundle)
+    numbers = sizes.X.size
+    with precision("float64"):
+        task = two_layer.Task(
+            *(jnp.asarray(v, jnp.float64) for v in (sizes.X, sizes.y, kappa, kappa_prime, weights.norm_w, weights.norm_a))
+        )
+        particles = two_layer.Particles(
+            two_layer.as_rows(kappa_prime * bundle.a, numbers), two_layer.as_rows(bundle.w, numbers),
+            jnp.asarray(bundle.mass, jnp.float64), jnp.asarray(bundle.share, jnp.float64),
+        )  # fmt: skip
+        limits = two_layer.Limits(*(jnp.asarray(v) for v in (sizes.target, tolerance)), jnp.asarray(MOST_ATTEMPTS, jnp.int32))
+        state = two_layer.started(task, particles)
+        while int(state.status) == two_layer.RUNNING:
+            state = two_layer.advance(task, particles, state, limits, LOOK)
+        return _trained(state, bundle, kappa_prime, bins, who, previous)
+
+
+def _padded(bundle: initial.Bundle) -> initial.Bundle:
+    """As many particles as the next multiple of 256, the last ones without mass: few shapes are few compilations."""
+    count = bundle.mass.size
+    more = -count % 256 if count > 64 else 0
+    if not more:
+        return bundle
+    a, w = (np.concatenate([v, np.repeat(v[:, :1], more, axis=1)], 1) for v in (bundle.a, bundle.w))
+    mass, share = (np.concatenate([v, np.zeros(more)]) for v in (bundle.mass, bundle.share))
+    return initial.Bundle(a, w, mass, share)
+
+
+def _trained(
+    state: two_layer.State, bundle: initial.Bundle, kappa_prime: float, bins: int, who: tuple[int, int], previous: float
+) -> Trained:
+    real = bundle.mass > 0
+    u = np.asarray(two_layer.as_matrix(state.u))[:, real]
+    w0, a0 = bundle.w[:, real], bundle.a[:, real]
+    w = w0 + np.asarray(two_layer.as_matrix(state.change))[:, real]
+    before = np.sum(np.square(kappa_prime * a0), 0) - np.sum(np.square(w0), 0)
+    after = np.sum(np.square(u), 0) - np.sum(np.square(w), 0)
+    scale = np.sum(np.square(u), 0) + np.sum(np.square(w), 0)
+    distance = float(state.far_w)
+    return Trained(
+        *who, distance, float(state.far_a), SAFETY * abs(distance / previous - 1), float(np.mean(np.square(state.e))),
+        float(state.t), two_layer.OUTCOMES[int(state.status)], int(state.tried), int(state.forced), bins,
+        u / kappa_prime, w, a0, w0, bundle.mass[real], bundle.share[real], float(np.max(np.abs(after - before) / scale)),
+    )  # fmt: skip
+
+
+def fit(widths: Sequence[float], distances: np.ndarray) -> tuple[float, float]:
+    """Slope of ln RD over ln m and its standard error, from all widths and seeds; ``distances`` (widths, seeds).
+
+    The error is that of least squares: of the scatter about the line, bends of the line included. NaN from two points.
+    """
+    x = np.repeat(np.log(np.asarray(widths, float)), distances.shape[1])
+    y = np.log(distances.ravel())
+    good = np.isfinite(y)
+    x, y = x[good], y[good]
+    if np.unique(x).size < 2:
+        return np.nan, np.nan
+    x = x - x.mean()
+    slope = float(x @ y / (x @ x))
+    rest = y - y.mean() - slope * x
+    return slope, float(np.sqrt(rest @ rest / (x.size - 2) / (x @ x))) if x.size > 2 else np.nan
+
+
+def slope(
+    gamma: float, gamma_prime: float, widths: Sequence[int], seeds: Sequence[int], sizes: Sizes, accuracy: float = 0.03,
+    starts: Callable[[int, int], initial.Weights] | None = None, progress: Callable[[int, int], None] | None = None,
+) -> Slope:  # fmt: skip
+    """S_w at (gamma, gamma') over the widths and seeds.
+
+    ``accuracy`` is that of each relative distance: over a factor of 40 in width two errors of 3 % in opposite directions
+    change the slope by 0.016, and common errors cancel. ``progress(done, of)`` is called after each net.
+    """
+    runs: list[list[Trained]] = []
+    for k, width in enumerate(widths):
+        row = []
+        for j, seed in enumerate(seeds):
+            start = starts(width, seed) if starts is not None else None
+            row.append(train(gamma, gamma_prime, width, seed, sizes, accuracy, start))
+            if progress is not None:
+                progress(k * len(seeds) + j + 1, len(widths) * len(seeds))
+        runs.append(row)
+
+    def table(name: str) -> np.ndarray:
+        return np.array([[getattr(run, name) for run in row] for row in runs], float)
+
+    converged = all(run.outcome == "converged" for row in runs for run in row)
+    distances = table("relative_distance")
+    full, less = fit(widths, distances), fit(widths[:-1], distances[:-1])
+    return Slope(
+        tuple(widths), tuple(seeds), *full, *less, distances, table("relative_distance_a"), table("error"), table("loss"),
+        converged, int(table("particles").sum()), int(table("attempts").sum()), runs[-1][0],
+    )  # fmt: skip
+
+
