@@ -82,16 +82,17 @@ def pieces(drawn: Draws, dtype: str) -> dict[str, Callable[[], Any]]:
     with precision(dtype):
         system, batched = model(np.full(width, 0.2), np.linspace(0.3, 0.4, width), drawn, dtype)
         axes = batch_axes(system, batched)
-        state, memory = jax.vmap(lambda s: (s.init(), s.memory()), in_axes=(axes,), axis_size=width)(system)
+        state, memory = jax.vmap(lambda s: (s.init(), s.memory()), (axes,), Quadratic.lane_axis, axis_size=width)(system)
         Q, zero = jnp.asarray(system.Q), jnp.zeros(width, dtype)
 
     def product(phi: jax.Array, Q: jax.Array) -> jax.Array:
-        M = lax.optimization_barrier(phi @ Q)
-        return phi - 1e-6 * M[:, :P]
+        M = lax.optimization_barrier(Q @ phi)
+        return phi - 1e-6 * M[:P]
 
     def steps(tracked: bool, s: Any, c: Any) -> Any:
         for k in range(EVERY):
-            new, loss, seen, w = s.observed_step(c[0], c[1], tracked and k == 0)
+            step = jax.vmap(lambda s, x, w, k=k: s.observed_step(x, w, tracked and k == 0), (axes, -1, -1), (-1, 0, 0, -1))
+            new, loss, seen, w = step(s, *c[:2])
             c = (new, w, jnp.maximum(c[2], loss), jnp.maximum(c[3], seen) if tracked and k == 0 else c[3])
         return c
 
@@ -101,8 +102,7 @@ def pieces(drawn: Draws, dtype: str) -> dict[str, Callable[[], Any]]:
 
     @partial(jax.jit, static_argnums=0)
     def whole(tracked: bool, s: Any, c: Any) -> Any:
-        one = jax.vmap(partial(steps, tracked), in_axes=(axes, 0))
-        return lax.fori_loop(0, INNER // EVERY, lambda _, c: one(s, c), c)
+        return lax.fori_loop(0, INNER // EVERY, lambda _, c: steps(tracked, s, c), c)
 
     carry = (state, memory, zero, zero)
 
@@ -136,7 +136,7 @@ class Loop:
         self.name, self.drawn, self.dtype, self.fault = name, drawn, dtype, fault
         self.Q = drawn.cube(dtype)
         D, P = drawn.J.shape
-        forms = {"printed": self.Q, "left": drawn.Q.astype(dtype), "right": self.Q.reshape(D * P, P)}
+        forms = {"printed": self.Q, "left": np.ascontiguousarray(drawn.Q.T, dtype), "right": drawn.Q.astype(dtype)}
         mine = {"JAX": ("printed",), "JAX careful": ("left", "right")}.get(name, ())
         with precision(dtype):
             self.forms = {form: jnp.asarray(forms[form]) for form in mine}

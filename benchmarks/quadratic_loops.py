@@ -15,7 +15,7 @@ EVERY = 5  # steps per look at the curvature, as in trainphase
 
 
 class Draws(NamedTuple):
-    """Q: (P, D P), Q[i, a P + j] = Q_a,ij, symmetric. z: (D,). J: (D, P). Standard draws of one seed, float64."""
+    """Q: (D P, P), Q[a P + i, j] = Q_a,ij, symmetric. z: (D,). J: (D, P). Standard draws of one seed, float64."""
 
     Q: np.ndarray
     z: np.ndarray
@@ -24,7 +24,7 @@ class Draws(NamedTuple):
     def cube(self, dtype: str) -> np.ndarray:
         """Q_a,ij, shape (D, P, P)."""
         D, P = self.J.shape
-        return np.ascontiguousarray(np.moveaxis(self.Q.reshape(P, D, P), 0, 1)).astype(dtype)
+        return self.Q.reshape(D, P, P).astype(dtype)
 
     def start(self, sigma_z: float, sigma_J: float, dtype: str) -> tuple[np.ndarray, np.ndarray]:
         """Residual and Jacobian of the start at rescaled widths and lr = 1; source: theory, (29)."""

@@ -90,38 +90,59 @@ def _begin(system: Map) -> Lane:
     return Lane(state, system.memory(), zero, zero, none, quiet, none, loss, zero, quiet, windows)
 
 
-def _square(new: Any, old: Any) -> jax.Array:
-    """Squared length of a step."""
-    pairs = zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)
-    return jnp.stack([jnp.sum(jnp.square(a - b)) for a, b in pairs]).sum()
+def _axes(system: Any) -> Lane:
+    """Where the runs are in the fields of lanes that are under way."""
+    axis = type(system).lane_axis
+    return Lane(axis, axis, *[0] * (len(Lane._fields) - 2))
 
 
-def _look(system: Map, lane: Lane) -> tuple[Lane, jax.Array, jax.Array]:
-    """STEPS_PER_LOOK steps, the first with a look at the curvature; the largest squared step, and the curvature."""
+def _square(new: Any, old: Any, axis: int) -> jax.Array:
+    """Squared lengths of the steps of all runs."""
+    total: Any = 0
+    for a, b in zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True):
+        within = [k for k in range(a.ndim) if k != axis % a.ndim]
+        total = total + jnp.sum(jnp.square(a - b), axis=within)
+    return total
+
+
+def _look(system: Map, axes: Any, lane: Lane) -> tuple[Lane, jax.Array, jax.Array]:
+    """STEPS_PER_LOOK steps, the first with a look at the curvature; the largest squared step, and the curvature.
+
+    Here a ``Lane`` is that of all runs; other than state and memory, its fields have the shape (runs,).
+    """
     state, memory, previous, most = lane.state, lane.memory, lane.loss, lane.loss_max
     rises, growth, motion, seen = lane.rises, lane.growth, jnp.zeros_like(lane.loss), lane.loss
+    axis = type(system).lane_axis
     for k in range(STEPS_PER_LOOK):
-        new, loss, curvature, memory = system.observed_step(state, memory, k == 0)
+        step = jax.vmap(lambda s, x, m, k=k: s.observed_step(x, m, k == 0), (axes, axis, axis), (axis, 0, 0, axis))
+        new, loss, curvature, memory = step(system, state, memory)
         if k == 0:
             seen = curvature
         above = loss > FLOOR * most
         rises = rises + (above & (loss > previous * (1 + RISE))).astype(jnp.int32)
         growth = jnp.maximum(growth, jnp.where(above & (previous > 0), loss / jnp.where(previous > 0, previous, 1.0), 0.0))
-        motion, most, previous = jnp.maximum(motion, _square(new, state)), jnp.maximum(most, loss), loss
+        motion, most, previous = jnp.maximum(motion, _square(new, state, axis)), jnp.maximum(most, loss), loss
         state = new
     return lane._replace(state=state, memory=memory, loss=previous, loss_max=most, rises=rises, growth=growth), motion, seen
 
 
-def _block(system: Map, lane: Lane, horizon: jax.Array) -> Lane:
-    """One block of a lane; a lane that has finished is returned as it is."""
+def _block(system: Map, axes: Any, lane: Lane, horizon: jax.Array) -> Lane:
+    """One block of all lanes; those that have finished are returned as they are."""
 
     def body(_: Any, c: Any) -> Any:
         now, motion, total, top = c
-        now, moved, seen = _look(system, now)
+        now, moved, seen = _look(system, axes, now)
         return now, jnp.maximum(motion, moved), total + seen, jnp.maximum(top, seen)
 
     quiet = jnp.zeros_like(lane.loss)
-    now, motion, total, top = lax.fori_loop(0, LOOKS, body, (lane, quiet, quiet, quiet))
+    now, *seen = lax.fori_loop(0, LOOKS, body, (lane, quiet, quiet, quiet))
+    runs = _axes(system)
+    return jax.vmap(_closed, (axes, runs, runs, 0, None), runs)(system, now, lane, tuple(seen), horizon)
+
+
+def _closed(system: Map, now: Lane, lane: Lane, seen: Any, horizon: jax.Array) -> Lane:
+    """A run after the block that began as ``lane``, with the block's motion, and sum and largest of the curvature."""
+    motion, total, top = seen
     where = jnp.arange(WINDOWS) == (lane.blocks * WINDOWS) // horizon
     most, sums, tops = lane.windows
     windows = jnp.stack([
@@ -151,9 +172,16 @@ def _advance(
     def choose(new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(enter.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
 
-    lanes = jax.tree.map(choose, fresh, lanes)
-    one = jax.vmap(_block, in_axes=(batch_axes(system, batched), 0, None))
-    return lax.while_loop(lambda c: jnp.sum(c.status == RUNNING) > keep, lambda c: one(system, c, horizon), lanes)
+    def moved(lanes: Lane, old: int, new: int) -> Lane:
+        state, memory = (jax.tree.map(lambda x: jnp.moveaxis(x, old, new), part) for part in lanes[:2])
+        return lanes._replace(state=state, memory=memory)
+
+    axis, axes = type(system).lane_axis, batch_axes(system, batched)
+    lanes = moved(jax.tree.map(choose, fresh, lanes), 0, axis)
+    going = lax.while_loop(
+        lambda c: jnp.sum(c.status == RUNNING) > keep, lambda c: _block(system, axes, c, horizon), lanes
+    )
+    return moved(going, axis, 0)
 
 
 @partial(jax.jit, static_argnames=("batched",))

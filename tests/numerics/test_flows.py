@@ -119,7 +119,7 @@ def test_where_the_model_of_fig_1_ends() -> None:
 def euler(D: int, P: int, sigma_z: float, sigma_J: float, time: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """z and J after ``steps`` steps of gradient descent in theta, by NumPy, of total length ``time``."""
     flat, z_draw, J_draw = draws(D, P, 5, "sym1")
-    Q = np.moveaxis(flat.reshape(P, D, P), 1, 0).reshape(D * P, P)
+    Q = flat
     z0, J0 = sigma_z / D * z_draw, sigma_J / (D * P) ** 0.25 * J_draw
     phi, lr = np.zeros(P), time / steps
     for _ in range(steps):

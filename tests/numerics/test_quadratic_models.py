@@ -27,7 +27,7 @@ SHAPES = [(1, 2), (5, 7), (20, 40), (60, 120)]
 def tensor(system: Any) -> Array:
     """Q_a,ij of shape (D, P, P)."""
     D, P = system.shape
-    return np.moveaxis(np.asarray(system.Q).reshape(P, D, P), 1, 0)
+    return np.swapaxes(np.asarray(system.Q).reshape(D, P, P), 1, 2)
 
 
 def by_theta(system: Any, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -112,7 +112,7 @@ def test_rescaled_widths_make_the_step_size_irrelevant(lr: float, space: str) ->
 def test_variances_of_the_draws(symmetry: str, off: float, diagonal: float) -> None:
     D, P = 40, 50
     flat, z, J = draws(D, P, 7, symmetry)
-    Q = np.moveaxis(flat.reshape(P, D, P), 1, 0)
+    Q = np.swapaxes(flat.reshape(D, P, P), 1, 2)
     upper = Q[:, *np.triu_indices(P, 1)].ravel()
     lower = np.swapaxes(Q, 1, 2)[:, *np.triu_indices(P, 1)].ravel()
     on = np.diagonal(Q, axis1=1, axis2=2).ravel()

@@ -32,7 +32,7 @@ def plain(width: float, seed: int, count: int, step: float | None):
     """Loss, curvature, sharpness after each of ``count`` steps at (5, 8) in NumPy: of descent, or of the flow in steps."""
     D, P = 5, 8
     Q, z, J = draws(D, P, seed, "sym1")
-    Q = np.moveaxis(Q.reshape(P, D, P), 1, 0)
+    Q = np.swapaxes(Q.reshape(D, P, P), 1, 2)
     z, J = width / D * z, many_data_runs.SIGMA_J / (D * P) ** 0.25 * J
 
     def flow(z, J):

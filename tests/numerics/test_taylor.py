@@ -20,7 +20,7 @@ def quadratic_problem(sigma_z: float, sigma_J: float) -> tuple[tp.Problem, Quadr
     """One start of the quadratic model as a user would write it, at a theta_0 that is not 0, and as our system."""
     Q, z_draw, J_draw = draws(D, P, 3, "sym1")
     system = Quadratic(sigma_z, sigma_J, 1.0, Q, z_draw, J_draw)
-    tensor = np.moveaxis(Q.reshape(P, D, P), 1, 0)
+    tensor = np.swapaxes(Q.reshape(D, P, P), 1, 2)
     theta = np.linspace(-1.0, 1.0, P)
     with precision("float64"):
         z0, J0 = np.asarray(system.z0()), np.asarray(system.J0())

@@ -4,12 +4,13 @@ Gradient descent is closed in the residual z and the Jacobian J (Agarwala, Pedre
 z -> z - lr J J^T z + (lr^2 / 2) Q(J^T z, J^T z) and J -> J - lr Q(J^T z, .). With symmetric Q the same run is that of the
 displacement phi = theta - theta_0: J = J_0 + Q(phi, .), z = z_0 + J_0 phi + (1/2) Q(phi, phi).
 
-Runs that share Q are one matrix product a step: phi (B x P) times Q (P x D P). Q, and the standard draws of z_0 and J_0,
+Runs that share Q are one matrix product a step: Q (D P x P) times phi (P x B). Q, and the standard draws of z_0 and J_0,
 are shared by all widths of one seed; so cells of a grid over the widths are correlated, and error bars come from seeds.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -21,6 +22,7 @@ from jax import lax
 from trainphase.errors import RequestError
 from trainphase.system import Flow, Map
 from trainphase.systems._krylov import krylov_top
+from trainphase.systems._lanes import dot, pull, push, together
 from trainphase.systems._options import truth
 
 # Entries of the second derivative: 4 GiB in double precision, with what drawing it takes three times that.
@@ -43,7 +45,7 @@ class _Model(eqx.Module):
 
     Parameters
     ----------
-    Q : second derivative as a matrix, shape (P, D P): Q[i, a P + j] = Q_a,ij.
+    Q : second derivative as a matrix, shape (D P, P): Q[a P + j, i] = Q_a,ij.
     z_draw, J_draw : standard draws of shape (D,) and (D, P); the start is z_0 = s_z z_draw, J_0 = s_J J_draw.
     sigma_z, sigma_J : rescaled widths (29); s_z = sigma_z / (lr D), s_J = sigma_J / (sqrt(lr) (D P)^(1/4)).
     lr : step size.
@@ -84,7 +86,7 @@ class _Model(eqx.Module):
 
     def along(self, v: jax.Array) -> jax.Array:
         """Q(v, .), shape (D, P), for v of shape (P,)."""
-        return jnp.reshape(v @ self.Q, self.shape)
+        return jnp.reshape(self.Q @ v, self.shape)
 
     def pair(self, state: Any) -> Pair:
         """Residual and Jacobian of a state."""
@@ -116,7 +118,7 @@ class _Model(eqx.Module):
         """J^T J + sum_a z_a Q_a, shape (P, P)."""
         z, J = self.pair(state)
         D, P = self.shape
-        return J.T @ J + jnp.einsum("iaj,a->ij", jnp.reshape(self.Q, (P, D, P)), z)
+        return J.T @ J + jnp.einsum("aji,a->ij", jnp.reshape(self.Q, (D, P, P)), z)
 
     def top_mode(self, state: Any) -> jax.Array:
         """Unit eigenvector of J J^T of the largest eigenvalue, shape (D,); its largest component is positive."""
@@ -135,7 +137,7 @@ class _Model(eqx.Module):
         """Eigenvalues of v1.Q(., .), the second derivative projected on the top mode, ascending, shape (P,)."""
         D, P = self.shape
         v = self.top_mode(state)
-        return jnp.linalg.eigvalsh(jnp.einsum("iaj,a->ij", jnp.reshape(self.Q, (P, D, P)), v))
+        return jnp.linalg.eigvalsh(jnp.einsum("aji,a->ij", jnp.reshape(self.Q, (D, P, P)), v))
 
     def start_curvature(self) -> jax.Array:
         """As ``curvature`` of no displacement; the decomposition is that of the draws, one for all widths of a seed."""
@@ -155,9 +157,8 @@ class _Model(eqx.Module):
         The largest Ritz value over a Krylov space of three dimensions: a lower bound, to second order in the error of the
         mode. ``push`` is v -> J v, ``pull`` v -> v J.
         """
-        mode, other = memory
-        value, mode = krylov_top(lambda v: self.lr * push(pull(v)), mode)
-        return value, (other, mode)
+        value, memory = _track(push, pull, memory)
+        return self.lr * value[0], memory
 
     def check(self) -> None:
         """Raise RequestError for parameters outside their domain: widths not negative, lr above 0, all finite."""
@@ -175,6 +176,7 @@ class Quadratic(_Model, Map):
     theory: ClassVar[str] = "quadratic"
     vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
     lanes: ClassVar[int] = 256
+    lane_axis: ClassVar[int] = -1
     records: ClassVar[int] = 1024
     # Slow modes of the kernel go on shrinking long after the curvature stands still; float32 resolves 1e-5 of a step.
     settled: ClassVar[float] = 1e-10
@@ -192,24 +194,44 @@ class Quadratic(_Model, Map):
         M, J0 = self.along(state), self.J0()
         return Pair(self.z0() + (J0 + 0.5 * M) @ state, J0 + M)
 
-    def _products(self, state: jax.Array) -> tuple[jax.Array, Any, Any]:
-        """z, and the products v -> J v and v -> v J, without forming J: one pass over Q(phi, .) each."""
-        M, width, draw = self.along(state), self.J_width(), jnp.asarray(self.J_draw)
-        z = self.z0() + width * (draw @ state) + 0.5 * (M @ state)
-        return z, lambda v: width * (draw @ v) + M @ v, lambda v: width * (v @ draw) + v @ M
-
     def step(self, state: jax.Array) -> jax.Array:
         """phi -> phi - lr J^T z."""
-        z, _, pull = self._products(state)
-        return state - self.lr * pull(z)
+        z, J = self.pair(state)
+        return state - self.lr * (z @ J)
 
     def observed_step(self, state: jax.Array, memory: Any, look: bool) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
         """A step, its loss, and with ``look`` the tracked curvature."""
-        z, push, pull = self._products(state)
-        curvature = jnp.full_like(z[0], jnp.nan)
-        if look:
-            curvature, memory = self.track(push, pull, memory)
-        return state - self.lr * pull(z), 0.5 * jnp.sum(jnp.square(z)), curvature, memory
+        widths = (jnp.asarray(self.sigma_z / (self.lr * self.shape[0])), self.J_width(), jnp.asarray(self.lr))
+        scalars = jax.tree.map(lambda x: x[None], widths)
+        shared = (jnp.asarray(self.Q), jnp.asarray(self.z_draw), jnp.asarray(self.J_draw))
+        new, loss, curvature, memory = together(partial(_observed, look), 1)(shared, scalars, state, memory)
+        return new, loss[0], curvature[0], memory
+
+
+def _observed(look: bool, shared: Any, scalars: Any, state: jax.Array, memory: Any) -> tuple[Any, ...]:
+    """``Quadratic.observed_step`` of one run, or of many with the runs last."""
+    (Q, z_draw, draw), (start, width, lr) = shared, scalars
+    M = jnp.reshape(Q @ state, (*draw.shape, *state.shape[1:]))
+
+    def forth(v: jax.Array) -> jax.Array:
+        return width * (draw @ v) + push(M, v)
+
+    def back(v: jax.Array) -> jax.Array:
+        return width * (draw.T @ v) + pull(M, v)
+
+    # J is not formed: that would be one more pass over Q(phi, .).
+    z = start * jnp.reshape(z_draw, (-1, *[1] * (state.ndim - 1))) + width * (draw @ state) + 0.5 * push(M, state)
+    curvature = jnp.full_like(lr, jnp.nan)
+    if look:
+        curvature, memory = _track(forth, back, memory)
+        curvature = lr * curvature
+    return state - lr * back(z), 0.5 * dot(z, z), curvature, memory
+
+
+def _track(push: Any, pull: Any, memory: Any) -> tuple[jax.Array, Any]:
+    mode, other = memory
+    value, mode = krylov_top(push, pull, mode)
+    return value, (other, mode)
 
 
 class _InPairs(_Model):
@@ -286,7 +308,7 @@ class TangentHierarchy(Flow):
         """K3_abc = Q_a,ij J_bi J_cj + Q_b,ij J_ai J_cj at the start, shape (D, D, D)."""
         D, P = self.model.shape
         J = self.model.J0()
-        half = jnp.einsum("iaj,bi,cj->abc", jnp.reshape(self.model.Q, (P, D, P)), J, J, precision=lax.Precision.HIGHEST)
+        half = jnp.einsum("aji,bi,cj->abc", jnp.reshape(self.model.Q, (D, P, P)), J, J, precision=lax.Precision.HIGHEST)
         return half + jnp.swapaxes(half, 0, 1)
 
     def velocity(self, t: jax.Array, state: Any) -> Any:
@@ -308,7 +330,7 @@ class TangentHierarchy(Flow):
 
 
 def draws(D: int, P: int, seed: int, symmetry: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Q of shape (P, D P), and standard z and J, of shapes (D,) and (D, P), float64.
+    """Q of shape (D P, P), and standard z and J, of shapes (D,) and (D, P), float64.
 
     ``sym1``: every Q_a is symmetric with off-diagonal variance 1 (diagonal 2); ``symh``: (A + A^T) / 2 of standard
     normal A (1/2 and 1); ``iid``: A itself. All are invariant under rotations.
@@ -320,7 +342,7 @@ def draws(D: int, P: int, seed: int, symmetry: str) -> tuple[np.ndarray, np.ndar
         A = (A + np.swapaxes(A, 1, 2)) / np.sqrt(2.0)
     elif symmetry == "symh":
         A = (A + np.swapaxes(A, 1, 2)) / 2.0
-    return np.ascontiguousarray(np.moveaxis(A, 0, 1)).reshape(P, D * P), z, J
+    return np.ascontiguousarray(np.swapaxes(A, 1, 2)).reshape(D * P, P), z, J
 
 
 def quadratic(
