@@ -163,11 +163,12 @@ def _fresh(system: Map, batched: tuple[str, ...], lanes: jax.Array) -> Lane:
     return jax.vmap(lambda s, _: _begin(s), in_axes=(batch_axes(system, batched), 0))(system, lanes)
 
 
-@partial(jax.jit, static_argnames=("batched",))
+@partial(jax.jit, static_argnames=("batched", "tile"))
 def _advance(
-    system: Map, batched: tuple[str, ...], lanes: Lane, fresh: Lane, enter: jax.Array, keep: Any, horizon: Any
-) -> Lane:
-    """Let runs enter where ``enter`` says so, then advance all lanes until no more than ``keep`` are running."""
+    system: Map, batched: tuple[str, ...], lanes: Lane, fresh: Lane, enter: jax.Array, keep: Any, horizon: Any,
+    tile: int, tiles: Any,
+) -> Lane:  # fmt: skip
+    """Let runs enter where ``enter`` says so, then advance the first ``tiles`` tiles until no more than ``keep`` runs remain."""
 
     def choose(new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(enter.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
@@ -177,11 +178,17 @@ def _advance(
         return lanes._replace(state=state, memory=memory)
 
     axis, axes = type(system).lane_axis, batch_axes(system, batched)
-    lanes = moved(jax.tree.map(choose, fresh, lanes), 0, axis)
-    going = lax.while_loop(
-        lambda c: jnp.sum(c.status == RUNNING) > keep, lambda c: _block(system, axes, c, horizon), lanes
-    )
-    return moved(going, axis, 0)
+
+    def one(k: Any, lanes: Lane) -> Lane:
+        def part(x: jax.Array) -> jax.Array:
+            return lax.dynamic_slice_in_dim(x, k * tile, tile)
+
+        mine = jax.tree.map(lambda among, x: x if among is None else part(x), axes, system, is_leaf=lambda x: x is None)
+        new = moved(_block(mine, axes, moved(jax.tree.map(part, lanes), 0, axis), horizon), axis, 0)
+        return jax.tree.map(lambda all_, x: lax.dynamic_update_slice_in_dim(all_, x, k * tile, 0), lanes, new)
+
+    lanes = jax.tree.map(choose, fresh, lanes)
+    return lax.while_loop(lambda c: jnp.sum(c.status == RUNNING) > keep, lambda c: lax.fori_loop(0, tiles, one, c), lanes)
 
 
 @partial(jax.jit, static_argnames=("batched",))
@@ -224,6 +231,8 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     the last state of each run.
     """
     widest = width = min(points, type(system).lanes)
+    tile = type(system).tile or width
+    tile = tile if width % tile == 0 else width
     values = [np.asarray(getattr(system, n)) for n in batched]
     horizon = rounded_steps(steps) // BLOCK
     shared = sum(np.size(leaf) for leaf in jax.tree.leaves(system)) - sum(v.size for v in values)
@@ -237,8 +246,8 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     shape: Any = None
     while waiting or (who >= 0).any():
         if lanes is not None and not waiting:
-            lanes, who = _narrowed(lanes, who, rung, cost, horizon)
-            width, fresh = len(who), lanes
+            lanes, who = _narrowed(lanes, who, rung, cost, horizon) if tile == width else _gathered(lanes, who)
+            tile, width, fresh = len(who) if tile == width else tile, len(who), lanes
         enter = np.zeros(width, bool)
         for k in np.flatnonzero(who < 0)[: len(waiting)]:
             who[k], enter[k] = waiting.pop(), True
@@ -246,11 +255,13 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
         if lanes is None or enter.any():
             fresh = _fresh(mine, batched, jnp.zeros(width))
         running = int((who >= 0).sum())
-        keep = int(running * (1 - IDLE)) if waiting else _next_width(running - 1, rung)
+        tiles = width // tile if waiting else -(-running // tile)
+        least = _next_width(running - 1, rung) if tile == width else (tiles - 1) * tile
+        keep = int(running * (1 - IDLE)) if waiting else least
         if lanes is None:
             # Lanes that never get a run must not keep the others company to the horizon.
             lanes = fresh._replace(status=jnp.where(jnp.asarray(enter), RUNNING, SETTLED).astype(jnp.int32))
-        lanes = _advance(mine, batched, lanes, fresh, jnp.asarray(enter), keep, horizon)
+        lanes = _advance(mine, batched, lanes, fresh, jnp.asarray(enter), keep, horizon, tile, tiles)
         status = np.asarray(lanes.status)
         ended = np.flatnonzero((who >= 0) & (status != RUNNING))
         if ended.size:
@@ -281,6 +292,12 @@ def _narrowed(lanes: Lane, who: np.ndarray, rung: int, cost: float, horizon: int
     if cost * left * (width - narrow) < SPARED:
         return lanes, who
     order = np.argsort(~running, kind="stable")[:narrow]
+    return jax.tree.map(lambda leaf: leaf[order], lanes), who[order]
+
+
+def _gathered(lanes: Lane, who: np.ndarray) -> tuple[Lane, np.ndarray]:
+    """The lanes that still run first: tiles without any are not advanced."""
+    order = np.argsort(who < 0, kind="stable")
     return jax.tree.map(lambda leaf: leaf[order], lanes), who[order]
 
 

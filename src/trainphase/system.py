@@ -86,6 +86,8 @@ class Map(System):
     vocabularies: ClassVar[tuple[str, ...]] = ("training",)
     # Where the runs are in the arrays of a state while they are advanced: first, or last (-1) where steps like that better.
     lane_axis: ClassVar[int] = 0
+    # So many of them at a time, for what fits in cache; 0: all.
+    tile: ClassVar[int] = 0
     # A run is recorded so often at most; fewer times where observables take decompositions.
     records: ClassVar[int] = 4096
 

@@ -177,6 +177,7 @@ class Quadratic(_Model, Map):
     vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
     lanes: ClassVar[int] = 256
     lane_axis: ClassVar[int] = -1
+    tile: ClassVar[int] = 32
     records: ClassVar[int] = 1024
     # Slow modes of the kernel go on shrinking long after the curvature stands still; float32 resolves 1e-5 of a step.
     settled: ClassVar[float] = 1e-10
