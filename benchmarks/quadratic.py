@@ -76,8 +76,8 @@ def ours(sigma_z: np.ndarray, sigma_J: np.ndarray, drawn: Draws, steps: int, dty
 
 
 def pieces(drawn: Draws, dtype: str) -> dict[str, Callable[[], Any]]:
-    """Parts of a step on full lanes, INNER steps a call: the product alone, with the rest of a step, with the looks."""
-    width = Quadratic.lanes
+    """Parts of a step on a full tile, INNER steps a call: the product alone, with the rest of a step, with the looks."""
+    width = Quadratic.tile
     P = drawn.J.shape[1]
     with precision(dtype):
         system, batched = model(np.full(width, 0.2), np.linspace(0.3, 0.4, width), drawn, dtype)
@@ -135,7 +135,6 @@ class Loop:
     def __init__(self, name: str, drawn: Draws, dtype: str, fault: bool = False) -> None:
         self.name, self.drawn, self.dtype, self.fault = name, drawn, dtype, fault
         self.Q = drawn.cube(dtype)
-        D, P = drawn.J.shape
         forms = {"printed": self.Q, "left": np.ascontiguousarray(drawn.Q.T, dtype), "right": drawn.Q.astype(dtype)}
         mine = {"JAX": ("printed",), "JAX careful": ("left", "right")}.get(name, ())
         with precision(dtype):
@@ -246,7 +245,7 @@ def measure(drawn: Draws, dtype: str, given: argparse.Namespace) -> dict[str, An
         turns["trainphase, lanes full"]()
     for name, work in pieces(drawn, dtype).items():
         work()
-        turns[name] = partial(repeated, work, given.repeat, INNER * Quadratic.lanes)
+        turns[name] = partial(repeated, work, given.repeat, INNER * Quadratic.tile)
     # 200 steps from the start each time: a residual that shrinks for thousands of steps ends in subnormal numbers, with
     # which NumPy is many times slower.
     for name, count in LOOPS.items():

@@ -90,10 +90,11 @@ def _begin(system: Map) -> Lane:
     return Lane(state, system.memory(), zero, zero, none, quiet, none, loss, zero, quiet, windows)
 
 
-def _axes(system: Any) -> Lane:
+def _axes(system: Any) -> Any:
     """Where the runs are in the fields of lanes that are under way."""
     axis = type(system).lane_axis
-    return Lane(axis, axis, *[0] * (len(Lane._fields) - 2))
+    where: list[Any] = [axis, axis, *[0] * (len(Lane._fields) - 2)]
+    return Lane(*where)
 
 
 def _square(new: Any, old: Any, axis: int) -> jax.Array:

@@ -11,7 +11,7 @@ from trainphase.systems._lanes import dot
 
 # Newton's method from above on a cubic with real roots converges from the first step; near a double root it halves the
 # distance each time, and there the two roots' values hardly differ.
-NEWTON = 12
+NEWTON = 6
 
 
 def krylov_top(

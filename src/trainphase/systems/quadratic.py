@@ -197,8 +197,7 @@ class Quadratic(_Model, Map):
 
     def step(self, state: jax.Array) -> jax.Array:
         """phi -> phi - lr J^T z."""
-        z, J = self.pair(state)
-        return state - self.lr * (z @ J)
+        return self.observed_step(state, (), False)[0]
 
     def observed_step(self, state: jax.Array, memory: Any, look: bool) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
         """A step, its loss, and with ``look`` the tracked curvature."""
@@ -267,7 +266,6 @@ class QuadraticFunction(_InPairs, Map):
         u = self.lr * (z @ J)
         change = self.along(u)
         return Pair(z - J @ u + 0.5 * (change @ u), J - change)
-
 
     def observed_step(self, state: Pair, memory: Any, look: bool) -> tuple[Pair, jax.Array, jax.Array, Any]:
         """A step, its loss, and with ``look`` the tracked curvature."""
