@@ -232,8 +232,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     the last state of each run.
     """
     widest = width = min(points, type(system).lanes)
-    tile = type(system).tile or width
-    tile = tile if width % tile == 0 else width
+    tile = _tile(system, width)
     values = [np.asarray(getattr(system, n)) for n in batched]
     horizon = rounded_steps(steps) // BLOCK
     shared = sum(np.size(leaf) for leaf in jax.tree.leaves(system)) - sum(v.size for v in values)
@@ -243,8 +242,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     who = np.full(width, -1)
     kept: list[np.ndarray] = []
     lanes: Any = None
-    fresh: Any = None
-    shape: Any = None
+    fresh = shape = lanes
     while waiting or (who >= 0).any():
         if lanes is not None and not waiting:
             lanes, who = _narrowed(lanes, who, rung, cost, horizon) if tile == width else _gathered(lanes, who)
@@ -276,6 +274,12 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     index = np.flatnonzero(inside)
     kept_lanes = jax.tree.unflatten(shape, [column[index] for column in kept])
     return _collect(system, batched, values, kept_lanes, index, widest, horizon)
+
+
+def _tile(system: Any, width: int) -> int:
+    """Lanes that are advanced at a time: all of them, unless the width is a multiple of the system's tile."""
+    tile = type(system).tile or width
+    return width if width % tile else tile
 
 
 def _next_width(most: int, rung: int) -> int:
