@@ -16,13 +16,17 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from trainphase.figures import style
+from trainphase.phase import REGIME
 from trainphase.theory import relu2, relu3
 
-# Okabe and Ito's colours.
-LINEAR, CONDENSED, W1_ONLY, W2_ONLY = "#56B4E9", "#E69F00", "#009E73", "#CC79A7"
-TINT = 0.45
-STAR = "#D55E00"
+LINEAR, CONDENSED = (REGIME.phases[REGIME.index(name)].colour for name in ("linear", "condensed"))
+# Okabe and Ito's colours too: regions of three layers in which one layer is linear and the other condensed.
+W1_ONLY, W2_ONLY = "#009E73", "#F0E442"
+TINT = 0.4
+STAR = "#CC79A7"
+REGIONS3 = (("both linear", LINEAR), ("$W_1$ condensed", W1_ONLY), ("$W_2$ condensed", W2_ONLY), ("both condensed", CONDENSED))
 DOTTED = (0, (1, 1.4))
+DASHES3 = {"w1": "-", "w2": (0, (4, 1.6))}
 STEP = 0.5  # of the exponent between two contours
 # Initialisations that share a limit share a mark.
 MARKS = ((("lecun", "he"), "LeCun, He", "v"), (("xavier", "mean-field"), "Xavier, mean field", "s"), (("ntk",), "NTK", "^"))
@@ -68,25 +72,38 @@ def draw3(ax: Axes | None = None, *, place: Place | None = None, width: int | No
         target = _axes(ax)
         finite = _finite(3, width, inputs)
         (left, right), (low, high) = _limits(target, finite, place, ((0.5, 3.5), (-1.0, 1.5)))
-        # The critical lines bend at gamma2 = 0 and 1/2, and cross at 1/2: these rows make the regions exact.
-        y = np.unique([low, high, *(v for v in (0.0, 0.5) if low < v < high)])
-        first, second = (relu3.critical_gamma3(layer, y) for layer in relu3.LAYERS)
-        lower, upper = np.minimum(first, second), np.maximum(first, second)
-        target.fill_betweenx(y, left, lower, color=_tint(LINEAR), lw=0, zorder=0.5)
-        target.fill_betweenx(y, upper, right, color=_tint(CONDENSED), lw=0, zorder=0.5)
-        for where, colour in ((first <= second, W1_ONLY), (second <= first, W2_ONLY)):
-            target.fill_betweenx(y, lower, upper, where=where.tolist(), color=_tint(colour), lw=0, zorder=0.5)
-        texts = ("both linear", "$W_1$ condensed", "$W_2$ condensed", "both condensed")
-        colours = (LINEAR, W1_ONLY, W2_ONLY, CONDENSED)
-        handles: list[Any] = [_box(text, colour) for text, colour in zip(texts, colours, strict=True)]
-        for layer, dash in zip(relu3.LAYERS, ("-", (0, (4, 1.6))), strict=True):
-            look: dict[str, Any] = {"color": style.INK, "lw": 1.3, "ls": dash, "label": f"$W_{layer[1]}$ critical"}
-            handles += target.plot(*relu3.critical_line(layer, low, high).T, zorder=2.5, **look)
+        regions3(target, (left, right), (low, high))
+        handles: list[Any] = [_box(text, colour) for text, colour in REGIONS3]
+        handles += [line3(target, layer, (low, high)) for layer in relu3.LAYERS]
         target.set_xlabel(r"$\gamma_3$")
         target.set_ylabel(r"$\gamma_2$")
         handles += [*_marks(target, finite, 3), *_star(target, place, width)]
         _finish(target, handles, own=ax is None)
     return target
+
+
+def regions3(ax: Axes, x: Span, y: Span) -> None:
+    """Fill the four regions of three layers within the spans, in the colours of ``REGIONS3``."""
+    # The critical lines bend at gamma2 = 0 and 1/2, and cross at 1/2: these rows make the regions exact.
+    rows = np.unique([*y, *(v for v in (0.0, 0.5) if y[0] < v < y[1])])
+    first, second = (relu3.critical_gamma3(layer, rows) for layer in relu3.LAYERS)
+    lower, upper = np.minimum(first, second), np.maximum(first, second)
+    look: dict[str, Any] = {"lw": 0, "zorder": 0.5}
+    ax.fill_betweenx(rows, x[0], lower, color=_tint(LINEAR), **look)
+    ax.fill_betweenx(rows, upper, x[1], color=_tint(CONDENSED), **look)
+    for where, colour in ((first <= second, W1_ONLY), (second <= first, W2_ONLY)):
+        ax.fill_betweenx(rows, lower, upper, where=where.tolist(), color=_tint(colour), **look)
+
+
+def line3(ax: Axes, layer: str, y: Span) -> Line2D:
+    """The critical line of a layer of three-layer nets, over a span of gamma2."""
+    look: dict[str, Any] = {"color": style.INK, "lw": 1.3, "ls": DASHES3[layer], "label": f"$W_{layer[1]}$ critical"}
+    return ax.plot(*relu3.critical_line(layer, *y).T, zorder=2.5, **look)[0]
+
+
+def limits3(ax: Axes) -> list[Line2D]:
+    """Mark the limits of the named initialisations of three layers; legend entries."""
+    return _marks(ax, {}, 3)
 
 
 def _axes(ax: Axes | None) -> Axes:

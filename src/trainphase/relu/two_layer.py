@@ -34,7 +34,7 @@ MOST_ANGLE = 1.0
 # The residual may deviate from the frozen kernel's prediction by this share of itself in a step.
 OFF_KERNEL = 0.1
 # A neuron that passes the origin has no direction; after so many rejections in a row a step is taken as it is.
-PATIENCE = 6
+PATIENCE = 4
 # Training ends when the residual is below the target; the last step aims just below it.
 AIM = 0.999
 # Data of so few numbers are written out, row by row: a matrix product of a few rows costs more than its sums.
@@ -110,7 +110,6 @@ class State(NamedTuple):
 
 def as_rows(matrix: Any, numbers: int) -> Rows:
     """The rows of a matrix: one array each when the data have few ``numbers``, else all in one."""
-    matrix = jnp.asarray(matrix)
     return tuple(matrix) if numbers <= WRITTEN_OUT else (matrix,)
 
 
@@ -364,6 +363,8 @@ def _next(task: Task, p: Particles, s: State, limits: Limits) -> State:
     grown = _difference(new.u, p.u)
     far_a = jnp.sqrt(jnp.dot(p.share, _dots(grown, grown))) / (task.kappa_prime * task.norm_a)
     factor = jnp.where(jnp.isfinite(new.error), 0.9 / jnp.sqrt(jnp.maximum(new.error, 0.03)), 0.2)
+    # Past such a neuron the step may be long again.
+    factor = jnp.where(good & jnp.logical_not(fits), 5.0, factor)
     h = jnp.where(good, new.h, s.h) * jnp.clip(factor, 0.2, 5.0)
     tried, t = s.tried + 1, s.t + new.h
     stalled = jnp.logical_not(good) & (s.t + h == s.t) & (s.t > 0)
@@ -389,4 +390,7 @@ def advance(task: Task, p: Particles, s: State, limits: Limits, attempts: Any) -
     return lax.while_loop(more, lambda c: (_next(task, p, c[0], limits), c[1] + 1), (s, jnp.zeros((), jnp.int32)))[0]
 
 
-started = jax.jit(begin)
+@jax.jit
+def start(task: Task, p: Particles, limits: Limits, attempts: Any) -> State:
+    """:func:`advance` from the state before training."""
+    return advance(task, p, begin(task, p), limits, attempts)

@@ -1,0 +1,65 @@
+"""Slopes of both layers at ten points of the diagram, against the exponents of the common growth of the layers.
+
+The paper prints no such numbers: what is tested is our map of exponents, from which the critical lines follow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainphase.reproduce.claims import Claim, Measured, absolute, untestable
+from trainphase.reproduce.context import Context
+from trainphase.reproduce.runner import Figure
+from trainphase.reproduce.zhou import runs
+from trainphase.theory import relu3 as theory
+
+if TYPE_CHECKING:
+    import xarray
+
+POINTS = (
+    (1.0, 0.0), (1.5, 0.0), (2.1, 0.0), (3.0, 0.0), (1.0, 0.5),
+    (2.0, 0.8), (3.0, 0.9), (2.0, -0.8), (3.5, -0.2), (3.0, 0.4),
+)  # fmt: skip
+WIDTHS = (125, 250, 500, 1000, 2000)
+QUICK = (125, 250, 500)
+REASON = (
+    "exponents are for infinite width, and the chance of a ladder of three widths is of this size too; where the approach "
+    "is slower (nearer to a border of two sectors, or few active neurons) the claim differs, and that is what it says"
+)
+NAMES = {"w1": "W1", "w2": "W2 (Frobenius norm)"}
+
+
+def compute(context: Context) -> xarray.Dataset:
+    """Ten points: widths 125 to 2000 and three seeds; to 500 and two seeds when quick."""
+    found = runs.distances(context, POINTS, context.pick(QUICK, WIDTHS), context.pick(2, 3))
+    return runs.with_slopes(found)
+
+
+def _draw(data: Any) -> Any:
+    from trainphase.figures import three_layer
+
+    return three_layer.slopes(data)
+
+
+def _slope(context: Context, point: int, layer: int) -> Measured:
+    data = context.data()
+    value, error = (float(data[name].values[point, layer]) for name in ("slope", "slope_se"))
+    if not np.isfinite(value):
+        return untestable("a run did not reach the target loss")
+    width = data["width"].values
+    return Measured(value, error, f"widths {width[0]} to {width[-1]}, {data.sizes['seed']} seeds, antisymmetric starts")
+
+
+CLAIMS = tuple(
+    Claim(
+        runs.PAPER, "exponents", f"slope of ln RD({NAMES[layer]}) against ln m at gamma3 = {g3:g}, gamma2 = {g2:g}", None,
+        absolute(0.1, REASON), lambda c, k=k, j=j: _slope(c, k, j), expected=float(theory.slopes(g3, g2)[layer]),
+    )
+    for k, (g3, g2) in enumerate(POINTS) for j, layer in enumerate(runs.LAYERS)
+)  # fmt: skip
+
+FIGURE = Figure(
+    runs.PAPER, "slopes", "Slopes of both layers at ten points against theory", compute, _draw, CLAIMS, seconds_quick=25, seconds_full=900
+)
