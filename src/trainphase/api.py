@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # Parameters that are lists of numbers.
-LISTS = ("theta", "eigenvalues")
+LISTS = ("theta", "eigenvalues", "width", "seed")
 # Runs near the edge settle at a rate of |2 - curvature| / 2 per step: this decides curvatures up to 1.997.
 EDGE_STEPS = 16384
 
@@ -103,6 +103,8 @@ def _words(system: Any, name: str, vocabulary: str | None) -> str:
 
 def _steps(words: str, steps: int | None, usual: int) -> int:
     """The horizon asked for, or what is usual; of the edge vocabulary more, since runs end when they settle."""
+    if words == "regime" and steps is not None:
+        raise RequestError(f"steps = {steps} is not possible: nets are trained to a target loss; leave steps out")
     if steps is not None:
         return steps
     return usual if words == "training" else max(usual, EDGE_STEPS)
@@ -207,7 +209,7 @@ def diagram(
 
 
 def boundary(
-    system: Any, *, tol: float = 1e-10, points: int = 256, steps: int = 131072, starts: int = 4, of: str = "phase",
+    system: Any, *, tol: float | None = None, points: int | None = None, steps: int | None = None, starts: int = 4, of: str = "phase",
     dtype: str = "float64", vocabulary: str | None = None, report: Callable[[int], None] | None = None, **params: Any,
 ) -> BoundaryResult:  # fmt: skip
     """The values of one parameter at which the phase changes.
@@ -215,8 +217,9 @@ def boundary(
     Parameters
     ----------
     params : one of them an interval ``(lo, hi)`` (or an axis), the others numbers.
-    tol : target width of each crossing, in units of the parameter.
-    points : points of the scan that finds the crossings; what lies between two of them is not seen.
+    tol : target width of each crossing, in units of the parameter; default 1e-10, for the regime vocabulary 0.01.
+    points : points of the scan that finds the crossings; what lies between two of them is not seen. Default 256, for the
+        regime vocabulary, where each is a ladder of nets, 9.
     of : "phase", or "period" for the points where the period of the attractor changes.
 
     Returns a BoundaryResult: crossings with their widths and the theory's value, and periodic windows.
@@ -228,9 +231,9 @@ def boundary(
     _check(steps, starts, dtype)
     if of not in ("phase", "period"):
         raise RequestError(f"of = {of!r} is unknown; give phase or period")
-    if not tol > 0:
+    if tol is not None and not tol > 0:
         raise RequestError(f"tol = {tol} is no width; give a number above 0, for example 1e-9")
-    if points < 2:
+    if points is not None and points < 2:
         raise RequestError(f"points = {points} make no scan; give at least 2, for example 256")
     params = _values(params)
     name, factory = _factory(system)
@@ -239,12 +242,16 @@ def boundary(
         raise RequestError(f"a boundary is searched along one parameter, not {len(ranges)}; give one range such as a=0.5:2.2")
     (key, value), = ranges.items()
     lo, hi = (value.lo, value.hi) if isinstance(value, Axis) else value
-    axis = linspace(lo, hi, value.n if isinstance(value, Axis) else points).named(key)
     fixed = {k: v for k, v in params.items() if k not in ranges}
     words = _words(_build(factory, name, {**fixed, key: float(hi)}), name, vocabulary)
+    usual = (9, 0.01) if words == "regime" else (256, 1e-10)
+    points, tol = points or usual[0], tol or usual[1]
+    if tol >= hi - lo:
+        raise RequestError(f"tol = {tol:g} is not below the width of the range {lo:g}:{hi:g}; give a smaller one")
+    axis = linspace(lo, hi, value.n if isinstance(value, Axis) else points).named(key)
     if of == "period" and words != "training":
         raise RequestError(f"of = 'period' needs the training vocabulary, and {name} is read in {words}; leave of out")
-    recipe = Recipe(factory, fixed, steps, starts, dtype, samples=0, vocabulary=words)
+    recipe = Recipe(factory, fixed, _steps(words, steps, 131072), starts, dtype, samples=0, vocabulary=words)
     return verbs.boundary(name, recipe, axis, tol=tol, points=axis.n, of=of, report=report)
 
 

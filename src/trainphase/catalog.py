@@ -234,6 +234,62 @@ _QUADRATIC_MODELS = (
     ),
 )  # fmt: skip
 
+_LUO, _ZHOU = "Luo, Xu, Ma, Zhang 2021", "Zhou, Zhou, Jin, Luo, Zhang, Xu 2022"
+_LADDER = (
+    Param("data", "text", "points", "points (4 points of x^2), gaussian, digits, mnist, fashion-mnist, or a file .csv or .npz"),
+    Param("n", "int", None, "training samples; default: 4, 10, 45 images, or all rows of a file", "samples", 2, 1e6),
+    Param("d", "int", None, "input dimension of gaussian data, default 10", "inputs", 1, 1e6),
+    Param("bias", "choice", "true", "append a 1 to every input", choices=("true", "false")),
+)
+_RELU = (
+    SystemInfo(
+        "relu2",
+        "a two-layer ReLU net over a ladder of widths: linear, critical or condensed",
+        "trainphase.systems.relu2:relu2",
+        (
+            Param("gamma", "float", None, "-ln(beta1 beta2 / alpha) / ln(width), default 1"),
+            Param("gamma_prime", "float", None, "-ln(beta1 / beta2) / ln(width), default 0"),
+            Param("width", "text", "1000,5000,10000,20000,40000", "hidden neurons: a ladder of two or more", "neurons"),
+            *_LADDER,
+            Param("targets", "choice", "label", "of classes: the label as one number, or an output for each",
+                  choices=("label", "onehot")),
+            Param("antisymmetric", "choice", None, "a second copy (-a, w) makes the start zero; default: true but for images, files",
+                  choices=("true", "false")),
+            Param("beta1", "text", None, "instead of gamma: std of output weights, a number or a power such as m^-0.5"),
+            Param("beta2", "text", None, "with beta1: std of input weights"),
+            Param("alpha", "text", None, "with beta1: f = (1/alpha) sum a relu(w.x)"),
+            Param("flow", "choice", "true", "gradient flow; false: gradient descent", choices=("true", "false")),
+            Param("lr0", "float", 1.0, "flow=false: step size over sqrt(beta1 beta2) alpha, halved when the loss rises",
+                  "step size", 0.0, open_lo=True),
+            Param("target", "float", None, "mean squared residual to train to, default 1e-6, 1e-4 for images and files",
+                  "target units squared", 0.0, open_lo=True),
+            Param("accuracy", "float", 0.05, "relative error allowed in each relative distance", "1", 0.0, open_lo=True),
+            Param("seed", "text", "0,1,2", "seeds of the ladder"),
+        ),
+        ("loss", "relative_distance", "relative_distance_a", "slope", "slope_se", "error", "kappa", "kappa_prime"),
+        ("regime",),
+        _LUO,
+    ),
+    SystemInfo(
+        "relu3",
+        "a three-layer ReLU net over a ladder of widths, one regime for each layer",
+        "trainphase.systems.relu3_ladder:relu3_ladder",
+        (
+            Param("gamma3", "float", 1.5, "-ln(beta1 beta2 beta3 / alpha) / ln(width)"),
+            Param("gamma2", "float", 0.0, "-ln(beta3 / beta1) / ln(width)"),
+            Param("width", "text", "125,250,500,1000", "neurons of each hidden layer: a ladder of two or more", "neurons"),
+            Param("layer", "choice", "w1", "whose slope decides the regime", choices=("w1", "w2")),
+            *_LADDER,
+            Param("antisymmetric", "choice", "true", "a second copy with -a makes the start zero", choices=("true", "false")),
+            Param("target", "float", 1e-6, "mean squared residual to train to", "target units squared", 0.0, open_lo=True),
+            Param("seed", "text", "0,1,2", "seeds of the ladder"),
+        ),
+        ("loss", "relative_distance", "relative_distance_a", "slope", "slope_se", "slope_other", "slope_other_se", "kappa"),
+        ("regime",),
+        _ZHOU,
+    ),
+)  # fmt: skip
+
 OBSERVABLES: Mapping[str, tuple[str, str]] = {
     "loss": ("target units squared", "training loss"),
     "test_loss": ("target units squared", "loss on the test rows, (1/2n) sum of squares against the noiseless teacher"),
@@ -249,6 +305,15 @@ OBSERVABLES: Mapping[str, tuple[str, str]] = {
     "conserved": ("1", "E~ recomputed from the state; its drift is the rounding of the run"),
     "curvature_start": ("1", "curvature before the first step"),
     "curvature_max": ("1", "largest curvature in the last quarter of the run; of a settled run, its final one"),
+    "relative_distance": ("1", "|w(t) - w(0)| / |w(0)| of the input weights (relu3: of the layer), the largest over time"),
+    "relative_distance_a": ("1", "the same of the output weights"),
+    "slope": ("1", "S_w, slope of ln(relative distance) over ln(width), from all widths and seeds"),
+    "slope_se": ("1", "standard error of the slope, of the scatter about the line"),
+    "slope_other": ("1", "slope of the other hidden layer"),
+    "slope_other_se": ("1", "standard error of the other layer's slope"),
+    "error": ("1", "largest estimated relative error of a relative distance of the ladder"),
+    "kappa": ("1", "product of the initial scales over alpha, of the widest net"),
+    "kappa_prime": ("1", "beta1 / beta2 of the widest net"),
     "lyapunov": ("1/step", "largest Lyapunov exponent, natural logarithm per step"),
     "lyapunov_se": ("1/step", "its standard error, from blocks of 128 steps"),
     "period": ("steps", "length of the cycle the run settles on, 1 to 64; none when it settles on none"),
@@ -261,7 +326,7 @@ OBSERVABLES: Mapping[str, tuple[str, str]] = {
 
 def systems() -> dict[str, SystemInfo]:
     """Built-in systems, then third-party ones under the entry point group ``trainphase.systems`` (loaded on use)."""
-    return {info.name: info for info in _BUILT_IN + _QUADRATIC_MODELS}
+    return {info.name: info for info in _BUILT_IN + _QUADRATIC_MODELS + _RELU}
 
 
 def third_party() -> tuple[str, ...]:

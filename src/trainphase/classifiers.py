@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trainphase.phase import EDGE, TRAINING, Reading, Vocabulary
+from trainphase.phase import EDGE, REGIME, TRAINING, Reading, Vocabulary
 
 # The loss rises when it exceeds its predecessor by more than rounding.
 RISE = 1e-12
@@ -204,13 +204,52 @@ def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return codes.astype(np.uint8), margin, rule.astype(np.uint8)
 
 
-RULES_OF = {TRAINING.name: RULES, EDGE.name: EDGE_RULES}
+# --- regime -------------------------------------------------------------------------------------------------
+
+# A slope within 0.05 of zero is critical: over a factor of 40 in width the distance then changes by less than a fifth ...
+LEVEL = 0.05
+# ... and a label is given when two standard errors do not reach the threshold.
+REGIME_SIGMAS = 2.0
+
+REGIME_RULES = (
+    "slope S_w against the thresholds at -0.05 and 0.05; margin of two standard errors to the nearest",
+    "a net did not reach its target loss",
+    "one width has no slope; give a ladder such as width=1000,5000,10000",
+)
+
+
+def regime(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Phases of the ``regime`` vocabulary.
+
+    Parameters
+    ----------
+    evidence : ``slope``, d ln RD / d ln m, and ``slope_se``, its standard error (NaN from two nets: taken as 0);
+        ``converged``, whether every net reached its target loss; arrays of one shape.
+
+    Returns codes, margins (in units of the slope) and the index into ``REGIME_RULES``.
+    """
+    slope, se = _column(evidence, "slope", np.nan), _column(evidence, "slope_se", np.nan)
+    reach = REGIME_SIGMAS * np.where(np.isfinite(se), se, 0.0)
+    converged = _column(evidence, "converged", 1.0) > 0
+    with np.errstate(invalid="ignore"):
+        margin = np.abs(np.abs(slope) - LEVEL) - reach
+        name = np.where(np.abs(slope) <= LEVEL, REGIME.index("critical"),
+                        np.where(slope < 0, REGIME.index("linear"), REGIME.index("condensed")))  # fmt: skip
+        known = np.isfinite(slope) & converged & (margin > 0)
+    codes = np.where(known, name, REGIME.undecided)
+    rule = np.where(~np.isfinite(slope), 2, np.where(converged, 0, 1))
+    return codes.astype(np.uint8), np.where(rule == 0, margin, 0.0), rule.astype(np.uint8)
+
+
+RULES_OF = {TRAINING.name: RULES, EDGE.name: EDGE_RULES, REGIME.name: REGIME_RULES}
 
 
 def read(vocabulary: Vocabulary, evidence: Mapping[str, Any]) -> Reading:
-    """The reading of one run; keys as for :func:`training` (numbers) or :func:`edge` (numbers, and lists over windows)."""
+    """The reading of one run; keys as for :func:`training`, :func:`regime` (numbers) or :func:`edge` (and windows)."""
     if vocabulary is EDGE:
         codes, margin, rule = edge({k: np.asarray(v)[None] for k, v in evidence.items()})
+    elif vocabulary is REGIME:
+        codes, margin, rule = regime(evidence)
     else:
         codes, margin, rule = training(evidence)
     code, by, why = (np.asarray(x).reshape(-1)[0] for x in (codes, margin, rule))

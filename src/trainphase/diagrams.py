@@ -20,7 +20,7 @@ from trainphase.engine.lattice import Tiling, default_tile
 from trainphase.engine.store import Field, Store
 from trainphase.engine.sweep import Progress, Report, sweep
 from trainphase.errors import RequestError, TrainphaseError
-from trainphase.phase import EDGE, NOT_COMPUTED, TRAINING, VOCABULARIES, Vocabulary
+from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, VOCABULARIES, Vocabulary
 from trainphase.records import Recipe, answer, batchable, is_scalar
 from trainphase.system import System
 from trainphase.trajectory import plain
@@ -32,6 +32,8 @@ MOST_SAMPLES = 2**21
 # Points in a tile. A run with a vector state does more work per point; smaller tiles put less at stake
 # when a sweep is killed.
 SCALAR_TILE, VECTOR_TILE = 2048, 1024
+# Ladders of widths take a second or more each.
+LADDER_TILE = 4
 MOST_POINTS = 2**26
 
 _TRAINING = (
@@ -53,6 +55,17 @@ _EDGE = (
     Field("increases", "float32", np.nan, "steps", "steps at which the loss rose"),
     Field("run_steps", "float32", np.nan, "steps", "steps until the run settled, escaped or reached the horizon"),
     Field("settled", "uint8", NOT_COMPUTED, "1", "1 where the steps have become negligible"),
+)
+_REGIME = (
+    Field("slope", "float64", np.nan, "1", "S_w: slope of ln(relative distance) over ln(width)"),
+    Field("slope_se", "float64", np.nan, "1", "standard error of the slope, from widths and seeds"),
+    Field("slope_other", "float64", np.nan, "1", "the other layer's slope, of three layers"),
+    Field("slope_other_se", "float64", np.nan, "1", "standard error of the other layer's slope"),
+    Field("relative_distance", "float64", np.nan, "1", "largest distance of the input weights over their length, widest nets"),
+    Field("relative_distance_a", "float64", np.nan, "1", "the same of the output weights"),
+    Field("error", "float32", np.nan, "1", "largest estimated relative error of a relative distance"),
+    Field("loss", "float64", np.nan, "target units squared", "largest mean squared residual at the end"),
+    Field("attempts", "float32", np.nan, "steps", "steps of all nets, rejected ones included"),
 )
 _CURVATURE = Field("curvature", "float64", np.nan, "1", "step size times top kernel eigenvalue at the end")
 _SCALAR = (
@@ -177,6 +190,8 @@ def fields_for(system: System, recipe: Recipe) -> list[Field]:
     """What is kept at each point of a diagram of this system."""
     if recipe.words is EDGE:
         return [*_common(EDGE), *_EDGE]
+    if recipe.words is REGIME:
+        return [*_common(REGIME), *_REGIME]
     fields = [*_common(recipe.words), *_TRAINING]
     if hasattr(system, "curvature"):
         fields.append(_CURVATURE)
@@ -279,6 +294,8 @@ def compute(
 
 def _tile_points(system: System, recipe: Recipe) -> int:
     """Points of a tile: for marched runs eight times the lanes, so that short runs make room for waiting ones."""
+    if recipe.words is REGIME:
+        return LADDER_TILE
     if recipe.words is EDGE:
         return 8 * type(system).lanes
     return SCALAR_TILE if is_scalar(system) else VECTOR_TILE

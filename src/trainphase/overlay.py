@@ -9,7 +9,7 @@ import numpy as np
 
 from trainphase.axes import Axis
 from trainphase.system import Map, System
-from trainphase.theory import cubic, quadratic, quadratic_1d, regression, symmetric
+from trainphase.theory import cubic, quadratic, quadratic_1d, regression, relu2, relu3, symmetric
 
 Line = dict[str, Any]
 # Systems that reduce to the cubic map.
@@ -56,7 +56,39 @@ def report(system: System) -> dict[str, Any]:
             "a": a, "a_max": largest, "a_effective": effective, "orthogonal": exact,
             "phase": cubic.phase(decisive) if decisive > 0 else None,
         }  # fmt: skip
-    return _edge_report(system)
+    return _regime_report(system) if system.theory in ("relu2", "relu3") else _edge_report(system)
+
+
+def _regime_report(system: Any) -> dict[str, Any]:
+    """The predicted slopes of a place of the diagram, and its regime there as the width grows."""
+    if system.theory == "relu3":
+        place = float(system.gamma3), float(system.gamma2)
+        return {f"slope_{name}": float(v) for name, v in relu3.slopes(*place).items()}
+    if system.plan.scales is not None:
+        return {}
+    gamma, gamma_prime = float(system.gamma), float(system.gamma_prime)
+    return {
+        "slope": float(relu2.slope(gamma, gamma_prime)), "regime": relu2.regime(gamma, gamma_prime),
+        "sector": relu2.sector(gamma, gamma_prime),
+    }  # fmt: skip
+
+
+def _regime_lines(system: Any, axes: Sequence[Axis], names: list[str]) -> list[Line]:
+    """The boundary between the linear and the condensed regime over the axes, or its one value on one axis."""
+    two = system.theory == "relu2"
+    along, across = ("gamma", "gamma_prime") if two else ("gamma3", "gamma2")
+    if along not in names or not set(names) <= {along, across} or (two and system.plan.scales is not None):
+        return []
+    axis = axes[names.index(along)]
+    other = axes[names.index(across)] if across in names else None
+    heights = np.linspace(other.lo, other.hi, 257) if other is not None else np.asarray([float(getattr(system, across))])
+    at = np.asarray(relu2.critical_gamma(heights) if two else relu3.critical_gamma3(system.layer, heights))
+    inside = (at >= axis.lo) & (at <= axis.hi)
+    if not inside.any():
+        return []
+    pairs = at[:, None] if other is None else np.stack([at, heights] if names.index(along) == 0 else [heights, at], 1)
+    name = "S_w = 0" if two else f"S_{system.layer} = 0"
+    return [{"name": name, "between": ["linear", "condensed"], "points": pairs[inside].tolist()}]
 
 
 def _edge_report(system: Any) -> dict[str, Any]:
@@ -108,6 +140,8 @@ def lines(system: System, axes: Sequence[Axis]) -> list[Line]:
     For one axis a line is a single point. Lines outside the axes are left out.
     """
     names = [axis.name for axis in axes]
+    if system.theory in ("relu2", "relu3"):
+        return _regime_lines(system, axes, names)
     if system.theory in ("linear-net", "quadratic-1d") and isinstance(system, Map):
         return _divergence(system, axes, names)
     if not system.theory or getattr(system, "z0", None) is not None:

@@ -1,7 +1,8 @@
 """Records: the question a diagram asks at each point, answered for a batch of points.
 
 For the training vocabulary the record of a point is reduced from a survey over its starts: the phase of the ensemble, and
-the numbers behind it. For the edge vocabulary it is that of one run, marched to its end.
+the numbers behind it. For the edge vocabulary it is that of one run, marched to its end; for the regime vocabulary that of
+a ladder of widths and seeds.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 
 from trainphase import evolve, march
 from trainphase._arrays import as_leaves, precision
-from trainphase.classifiers import edge, training
+from trainphase.classifiers import edge, regime, training
 from trainphase.evidence import gather, is_scalar
-from trainphase.phase import EDGE, NOT_COMPUTED, TRAINING, VOCABULARIES, Vocabulary
+from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, VOCABULARIES, Vocabulary
+from trainphase.relu import regimes
 from trainphase.survey import batch_axes, rounded_steps
 from trainphase.system import Flow, Map, System
 
@@ -91,6 +93,8 @@ def answer(recipe: Recipe, system: System, values: Mapping[str, np.ndarray]) -> 
             values = {k: np.full(size, v) for k, v in implied(recipe.fixed, tuple(values)).items()} | dict(values)
         ready, batched = with_values(system, values, recipe.dtype)
         points = len(next(iter(values.values()))) if values else 1
+        if recipe.words is REGIME:
+            return _regime_record(ready, batched, points)
         if recipe.words is EDGE:
             run = evolve.flow_march if isinstance(ready, Flow) else march.march
             return _edge_record(run(ready, batched, points, recipe.steps))
@@ -134,6 +138,22 @@ def _edge_record(got: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         "increases": got["rises"],
         **{k: got[k] for k in ("curvature", "curvature_start", "loss", "max_ratio", "run_steps")},
     }
+
+
+def _regime_record(system: Any, batched: tuple[str, ...], points: int) -> dict[str, np.ndarray]:
+    """The records of nets over a ladder, arrays of shape (points,); places that occur twice are measured once."""
+    known: dict[tuple[float, ...], dict[str, float]] = {}
+    rows = []
+    for k in range(points):
+        place = tuple(float(getattr(system, n)[k]) for n in batched)
+        if place not in known:
+            here = eqx.tree_at(lambda s: [getattr(s, n) for n in batched], system, list(place)) if batched else system
+            known[place] = regimes.record(here)
+        rows.append(known[place])
+    got = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    codes, margin, rule = regime(got)
+    before = regime(got | {"slope": got["narrower"], "slope_se": got["narrower_se"]})[0]
+    return got | {"phase": codes, "phase_half": before, "margin": np.where(np.isfinite(margin), margin, 0.0), "rule": rule}
 
 
 # The last quarter of the horizon.

@@ -41,7 +41,7 @@ class Trajectory:
 
     Attributes
     ----------
-    times : steps at which observables were recorded, shape (T,).
+    times : steps (``time_units``) at which observables were recorded, shape (T,).
     observables : name -> array (T, ...); ``units`` and ``long_names`` describe them.
     summary : name -> one number for the whole run (last values, Lyapunov exponent, period, ...).
     outcome : converged, escaped or step-limit. reading : the phase with its evidence.
@@ -64,6 +64,7 @@ class Trajectory:
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
     theory: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    time_units: str = "steps"
 
     @property
     def phase(self) -> str:
@@ -91,7 +92,7 @@ class Trajectory:
             "provenance": json.dumps(plain(self.provenance), sort_keys=True),
             "title": f"{self.system}: {self.phase}",
         }  # fmt: skip
-        return xarray.Dataset(data, {"time": ("time", self.times, {"units": "steps", "long_name": "time"})}, attrs)
+        return xarray.Dataset(data, {"time": ("time", self.times, {"units": self.time_units, "long_name": "time"})}, attrs)
 
     def two_step(self) -> Trajectory:
         """Every other iterate: the records at even times, in which an oscillation of period two stands still.

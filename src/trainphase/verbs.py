@@ -20,8 +20,9 @@ from trainphase.errors import RequestError
 from trainphase.evolve import flow_series, series
 from trainphase.observable import Observable
 from trainphase.observables import STANDARD, with_projection
-from trainphase.phase import EDGE, NOT_COMPUTED, TRAINING, Reading, Vocabulary
+from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, Reading, Vocabulary
 from trainphase.records import Recipe, answer, batchable
+from trainphase.relu import regimes
 from trainphase.system import Flow, Map, System
 from trainphase.trajectory import Trajectory, plain
 
@@ -40,8 +41,9 @@ def provenance(system: System | None, dtype: str, command: str = "", flags: str 
         "python": platform.python_version(), "device": jax.devices()[0].device_kind, "dtype": dtype,
         "xla_flags": flags, "command": command,
     }  # fmt: skip
-    if system is not None and hasattr(system, "X"):
-        out["data_sha256"] = checksum(np.asarray(system.X), np.asarray(system.X_test))  # pyright: ignore
+    arrays = [np.asarray(getattr(system, n)) for n in ("X", "X_test", "inputs", "y") if getattr(system, n, None) is not None]
+    if arrays:
+        out["data_sha256"] = checksum(*arrays)
     return out
 
 
@@ -57,6 +59,8 @@ def run(
     recipe = Recipe(type(system), {}, steps, starts, dtype, samples=0, vocabulary=vocabulary)
     record = {k: v[0] for k, v in answer(recipe, system, {}).items()}
     chosen, words = STANDARD + tuple(observables), recipe.words
+    if words is REGIME:
+        return _ladder(name, system, params, record, dtype, command, flags)
     if words is EDGE:
         # What has settled or escaped is recorded to there: the rest would be more of the same.
         steps = max(1, min(recipe.horizon, int(np.ceil(record["run_steps"]))))
@@ -79,6 +83,25 @@ def run(
         name, dict(params), times, values, _summary(values, record, rises), _outcome(words, phase, record, escaped), reading,
         int(times[taken]), dtype, final, units, names, {o: known[o].dims for o in known}, plain(overlay.report(system)),
         provenance(system, dtype, command, flags),
+    )  # fmt: skip
+
+
+def _ladder(
+    name: str, system: System, params: Mapping[str, Any], record: Mapping[str, Any], dtype: str, command: str, flags: str
+) -> Trajectory:
+    """The trajectory of the widest net of the first seed, with the slope over the whole ladder."""
+    series, final, scales = regimes.widest(system)
+    phase = REGIME.label(int(record["phase"]))
+    evidence = {k: plain(v) for k, v in record.items()}
+    reading = Reading(REGIME, phase, float(record["margin"]), _rule(REGIME, int(record["rule"])), evidence)
+    times = series.pop("time")
+    kept = ("slope", "slope_se", "slope_other", "slope_other_se", "relative_distance", "relative_distance_a", "error", "loss")
+    summary = {k: float(record[k]) for k in kept if np.isfinite(record[k])} | scales
+    units, names = ({k: v[i] for k, v in regimes.OBSERVABLES.items()} for i in (0, 1))
+    return Trajectory(
+        name, dict(params), times, series, summary, "converged" if record["converged"] else "step-limit", reading,
+        len(times) - 1, dtype, final, units, names, {}, plain(overlay.report(system)), provenance(system, dtype, command, flags),
+        "beta1 beta2",
     )  # fmt: skip
 
 
@@ -182,6 +205,9 @@ def boundary(
         asked += x.size
         if report is not None:
             report(asked)
+        if recipe.words is REGIME:
+            # The line between the regimes is where the slope changes its sign.
+            return np.where(record["slope"] < 0, REGIME.index("linear"), REGIME.index("condensed"))
         if of == "phase":
             # A value without a run is as good as undecided.
             codes = record["phase"].astype(int)
@@ -206,7 +232,9 @@ def _ask(recipe: Recipe, system: System, name: str, x: np.ndarray) -> dict[str, 
     pieces = []
     for k in range(0, x.size, BATCH):
         part = x[k : k + BATCH]
-        batch = np.concatenate([part, np.full(BATCH - part.size, part[-1])])
+        # Ladders of nets are not batched.
+        more = 0 if recipe.words is REGIME else BATCH - part.size
+        batch = np.concatenate([part, np.full(more, part[-1])])
         pieces.append({key: v[: part.size] for key, v in answer(recipe, system, {name: batch}).items()})
     return {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
 

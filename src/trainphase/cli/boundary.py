@@ -14,15 +14,15 @@ from trainphase.errors import RequestError
 @options.system_command(
     "boundary",
     "Where the phase changes along one parameter.",
-    click.option("--tol", type=options.Positive(), default=1e-10, show_default=True, help="Width of each result."),
-    click.option("--points", type=options.Whole(2, 2**20), default=256, show_default=True, help="Points of a scan."),
-    options.steps_option(131072),
+    click.option("--tol", type=options.Positive(), help="Width of each result.  [default: 1e-10; regime: 0.01]"),
+    click.option("--points", type=options.Whole(2, 2**20), help="Points of a scan.  [default: 256; regime: 9]"),
+    options.steps_option(None, "131072"),
     options.vocabulary_option,
     click.option("--of", type=options.OneOf("phase", "period"), metavar="WHAT", default="phase", show_default=True,
                  help="What changes: phase or period."),
 )  # fmt: skip
 def command(
-    system: str | None, params: tuple[str, ...], tol: float, points: int, steps: int, vocabulary: str | None,
+    system: str | None, params: tuple[str, ...], tol: float | None, points: int | None, steps: int | None, vocabulary: str | None,
     of: str, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Find where the phase of SYSTEM changes along one parameter, given as KEY=lo:hi.
@@ -33,7 +33,7 @@ def command(
     info = options.named_system(system, "boundary")
     given = parse.for_boundary(info, params)
     lo, hi = next(value for value in given.values() if isinstance(value, tuple))
-    if tol >= hi - lo:
+    if tol is not None and tol >= hi - lo:
         raise RequestError(f"--tol {tol:g} is not below the width of the range {lo:g}:{hi:g}; give a smaller one")
     given |= environment.data_options(info, data_dir)
     environment.prepare_jax()

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm, to_rgb
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -19,12 +20,27 @@ from trainphase.figures import style
 from trainphase.phase import REGIME
 from trainphase.theory import relu2, relu3
 
-LINEAR, CONDENSED = (REGIME.phases[REGIME.index(name)].colour for name in ("linear", "condensed"))
+if TYPE_CHECKING:
+    import xarray
+
+LINEAR, CRITICAL, CONDENSED = (REGIME.phases[REGIME.index(name)].colour for name in relu2.REGIMES)
 # Okabe and Ito's colours too: regions of three layers in which one layer is linear and the other condensed.
 W1_ONLY, W2_ONLY = "#009E73", "#F0E442"
 TINT = 0.4
 STAR = "#CC79A7"
 REGIONS3 = (("both linear", LINEAR), ("$W_1$ condensed", W1_ONLY), ("$W_2$ condensed", W2_ONLY), ("both condensed", CONDENSED))
+# Slopes below 0 to those above, through white.
+SLOPES = LinearSegmentedColormap.from_list("slopes", [LINEAR, "#FFFFFF", CONDENSED], N=512)
+SECTOR_WORDS = (
+    (0.5, -0.5, r"$\gamma - 1$"), (0.5, 0.5, r"$\gamma - 1 - 2\gamma'$"), (1.335, 0.75, r"$2(\gamma - 1 - \gamma')$"),
+    (1.66, 0.0, r"$(\gamma - 1 - \gamma')/2$"), (1.3, -0.72, r"$\gamma - 1$"),
+)  # fmt: skip
+# Text, colour, mark and line of the rows of the table; rows that coincide are told apart by the mark.
+TABLE_LOOKS: dict[str, tuple[str, str, str, Any]] = {
+    "lecun": ("LeCun", "#0072B2", "v", "-"), "he": ("He", "#56B4E9", "^", "-"), "xavier": ("Xavier", "#D55E00", "s", "-"),
+    "ntk": ("NTK", "#009E73", "o", "-"), "mean-field": ("mean field", "#E69F00", "D", (0, (3, 3))),
+    "e": (r"E et al., $\beta = m^{-3/4}$", "#CC79A7", "P", "-"),
+}  # fmt: skip
 DOTTED = (0, (1, 1.4))
 DASHES3 = {"w1": "-", "w2": (0, (4, 1.6))}
 STEP = 0.5  # of the exponent between two contours
@@ -47,23 +63,28 @@ def draw(ax: Axes | None = None, *, place: Place | None = None, width: int | Non
     """
     with style.context(ax):
         target = _axes(ax)
-        finite = _finite(2, width, inputs)
-        (left, right), (low, high) = _limits(target, finite, place, ((0.0, 2.0), (-1.0, 1.0)))
-        line = relu2.critical_line(low, high)
-        target.fill_betweenx(line[:, 1], left, line[:, 0], color=_tint(LINEAR), lw=0, zorder=0.5)
-        target.fill_betweenx(line[:, 1], line[:, 0], right, color=_tint(CONDENSED), lw=0, zorder=0.5)
-        target.plot(*line.T, color=style.INK, lw=1.6, zorder=2.5)
-        ends = np.array([max(left, low), min(right, high)])
-        dots: dict[str, Any] = {"color": style.GREY, "lw": 0.9, "ls": DOTTED, "zorder": 2.2}
-        target.plot(ends, ends, **dots)
-        target.set_xlabel(r"$\gamma$")
-        target.set_ylabel(r"$\gamma'$")
-        handles: list[Any] = [_box("linear", LINEAR), Line2D([], [], color=style.INK, lw=1.6, label="critical")]
-        handles += [_box("condensed", CONDENSED), *_marks(target, finite, 2), Line2D([], [], **dots, label="E et al.")]
-        handles += _star(target, place, width)
-        _finish(target, handles, own=ax is None)
-        _contours(target, (left, right), (low, high))
+        _finish(target, _diagram(target, place, width, inputs), own=ax is None)
+        _contours(target, target.get_xlim(), target.get_ylim())
     return target
+
+
+def _diagram(ax: Axes, place: Place | None = None, width: int | None = None, inputs: int | None = None) -> list[Any]:
+    """The diagram of two layers without its contours; legend entries."""
+    finite = _finite(2, width, inputs)
+    (left, right), (low, high) = _limits(ax, finite, place, ((0.0, 2.0), (-1.0, 1.0)))
+    line = relu2.critical_line(low, high)
+    ax.fill_betweenx(line[:, 1], left, line[:, 0], color=_tint(LINEAR), lw=0, zorder=0.5)
+    ax.fill_betweenx(line[:, 1], line[:, 0], right, color=_tint(CONDENSED), lw=0, zorder=0.5)
+    edge: dict[str, Any] = {"color": CRITICAL, "lw": 2.6, "label": "critical", "zorder": 2.5, "solid_joinstyle": "miter"}
+    ax.plot(*line.T, **edge)
+    ends = np.array([max(left, low), min(right, high)])
+    dots: dict[str, Any] = {"color": style.GREY, "lw": 0.9, "ls": DOTTED, "zorder": 2.2}
+    ax.plot(ends, ends, **dots)
+    ax.set_xlabel(r"$\gamma$")
+    ax.set_ylabel(r"$\gamma'$")
+    handles: list[Any] = [_box("linear", LINEAR), Line2D([], [], **edge), _box("condensed", CONDENSED)]
+    handles += [*_marks(ax, finite, 2), Line2D([], [], **dots, label="E et al.")]
+    return handles + _star(ax, place, width)
 
 
 def draw3(ax: Axes | None = None, *, place: Place | None = None, width: int | None = None, inputs: int | None = None) -> Axes:
@@ -205,3 +226,74 @@ def _finish(ax: Axes, handles: list[Any], *, own: bool) -> None:
     style.legend(figure if own and figure is not None else ax, handles)  # pyright: ignore[reportArgumentType]
     if own and figure is not None:
         figure.draw_without_rendering()  # labels on contours are cut out of them at the final size
+
+
+# --- pages --------------------------------------------------------------------------------------------------
+
+
+def theory(dataset: xarray.Dataset) -> Figure:
+    """The diagram of two layers on the left; the exponent by colour with the five sectors and their formulas on the right.
+
+    ``slope`` (gamma, gamma_prime) on even grids.
+    """
+    with style.context():
+        fig = style.figure(style.DOUBLE, 3.7)
+        left, right = fig.subplots(1, 2, sharey=True)
+        for ax in (left, right):
+            style.pin(ax)
+        handles = _diagram(left)
+        _sectors(right, dataset)
+        for letter, ax in zip("ab", (left, right), strict=True):
+            ax.set_title(f"({letter})", loc="left")
+            ax.set_xticks([0, 0.5, 1, 1.5, 2])
+        style.legend(fig, handles)
+        fig.draw_without_rendering()  # labels on contours are cut out of them at the final size
+        _contours(left, left.get_xlim(), left.get_ylim())
+        return fig
+
+
+def _sectors(ax: Axes, dataset: xarray.Dataset) -> None:
+    spans = []
+    for name in ("gamma", "gamma_prime"):
+        values = dataset[name].values
+        half = 0.5 * float(values[1] - values[0])
+        spans.append(np.array([*(values - half), values[-1] + half]))
+    options: dict[str, Any] = {"cmap": SLOPES, "norm": TwoSlopeNorm(0.0, -3.0, 1.0)}
+    image = style.cells(ax, (spans[0], True), (spans[1], True), dataset["slope"].values.T, **options)
+    for x, y in (((0, 1), (0, 0)), ((1, 1), (-1, 1)), ((1, 2), (0, 1)), ((1, 2), (0, -1))):
+        ax.plot(x, y, color=style.INK, lw=0.8)
+    for x, y, words in SECTOR_WORDS:
+        ax.text(x, y, words, ha="center", va="center", fontsize=7.5)
+    ax.set(xlim=(0, 2), ylim=(-1, 1), xlabel=r"$\gamma$")
+    figure = ax.get_figure(root=True)
+    bar = figure.colorbar(image, ax=ax, location="right", aspect=28, pad=0.02, ticks=[-3, -2, -1, 0, 0.5, 1])  # pyright: ignore
+    bar.set_label("$S_w$", labelpad=2)
+    bar.ax.tick_params(length=2, width=0.6)
+
+
+def table(dataset: xarray.Dataset) -> Figure:
+    """gamma and gamma' of drawn weights against the width, on the exact curves, and their limits.
+
+    ``gamma``, ``gamma_prime`` (init, width, seed), with ``_exact`` (init, long_width) and ``_limit`` (init).
+    """
+    with style.context():
+        fig = style.figure(0.86 * style.DOUBLE, 2.9)
+        axes = fig.subplots(1, 2)
+        handles = []
+        for ax, name, word in zip(axes, ("gamma", "gamma_prime"), (r"$\gamma$", r"$\gamma'$"), strict=True):
+            style.pin(ax)
+            handles = []
+            for k, init in enumerate(dataset["init"].values):
+                text, colour, mark, dash = TABLE_LOOKS[str(init)]
+                row = dataset.isel(init=k)
+                ax.plot(row["long_width"].values, row[f"{name}_exact"].values, color=colour, lw=1.0, ls=dash)
+                look: dict[str, Any] = {"color": colour, "marker": mark, "ms": 3.6, "mfc": "white", "mew": 0.8}
+                ax.plot(row["width"].values, row[name].values, ls="none", **look)
+                ax.axhline(float(row[f"{name}_limit"]), color=style.GREY, lw=0.5, ls=DOTTED, zorder=0.5)
+                handles.append(Line2D([], [], lw=1.0, ls=dash, label=text, **look))
+            ax.set(xscale="log", xlabel="width $m$", ylabel=word)
+        handles.append(Line2D([], [], color=style.GREY, lw=0.7, ls=DOTTED, label="limits"))
+        for letter, ax in zip("ab", axes, strict=True):
+            ax.set_title(f"({letter})", loc="left")
+        style.legend(fig, handles)
+        return fig

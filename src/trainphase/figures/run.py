@@ -48,7 +48,8 @@ def page(dataset: xarray.Dataset, title: str | None = None) -> Figure:
     drawers: list[Callable[..., None]] = []
     if any(name in dataset for name in LOSSES):
         drawers.append(_losses)
-    drawers += [d for n, d in (("curvature", _curvature), ("residual", _residuals)) if n in dataset]
+    more = (("relative_distance", _distances), ("curvature", _curvature), ("residual", _residuals))
+    drawers += [d for n, d in more if n in dataset]
     if not drawers:
         raise RequestError("the dataset has neither loss, curvature nor residual; record one of them")
     pieces = _pieces(dataset)
@@ -67,7 +68,8 @@ def page(dataset: xarray.Dataset, title: str | None = None) -> Figure:
                 few_decades(row[0])  # once all of the row is there
         for ax, piece in zip(grid[-1], pieces, strict=True):
             ax.set_xlabel(_time_label(dataset, piece, len(pieces)))
-            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            if ax.get_xscale() == "linear":
+                ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         present = [LOSSES[n] for n in LOSSES if n in dataset and _shown(dataset[n].values, pieces)]
         handles = [Line2D([], [], color=c, ls=d, label=f"{label} loss") for label, c, d in present]
         if "sharpness" in dataset and "curvature" in dataset:
@@ -101,6 +103,9 @@ def headline(dataset: xarray.Dataset) -> str:
         digits = 4 if error is None or error <= 0 else int(np.clip(1 - np.floor(np.log10(error)), 2, 5))
         spread = f" ± {error:.{digits}f}" if error is not None and round(error, digits) > 0 else ""
         facts.append(f"Lyapunov exponent {exponent:.{digits}f}{spread} per step".replace("-", "\N{MINUS SIGN}"))
+    slope = _scalar(dataset, "slope")
+    if slope is not None:
+        facts.append(f"slope {slope:.3f}".replace("-", "\N{MINUS SIGN}"))
     return ": ".join(w for w in (head, ", ".join(facts)) if w)
 
 
@@ -181,6 +186,21 @@ def _drawable(values: np.ndarray) -> np.ndarray:
 def _wide(values: np.ndarray) -> bool:
     finite = np.abs(values[np.isfinite(values)])
     return bool(finite.size and finite.max() > 1e3)
+
+
+def _distances(ax: Axes, dataset: xarray.Dataset, first: bool) -> None:
+    """Relative distances of the weights; time is logarithmic, since training has many scales of it."""
+    ax.set_yscale("log")
+    times = dataset["time"].values
+    for name, colour, label in (("relative_distance", "#2E8B6F", "input weights"), ("relative_distance_a", "#C44E00", "output weights")):
+        if name in dataset and dataset[name].ndim:
+            values = dataset[name].values
+            ax.plot(times[values > 0], values[values > 0], color=colour, lw=1.1, label=label)
+    if times.size > 2 and times[1] > 0:
+        ax.set_xscale("log")
+    if first:
+        ax.set_ylabel("relative distance")
+        ax.legend(loc="best", fontsize="small")
 
 
 def _curvature(ax: Axes, dataset: xarray.Dataset, first: bool) -> None:

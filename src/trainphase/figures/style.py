@@ -131,7 +131,8 @@ def measure(text: str, size: float) -> tuple[float, float]:
     return float(width), float(height + descent)
 
 
-SYMBOLS = {"eps": r"$\varepsilon$", "sigma_z": r"$\tilde\sigma_z$", "sigma_J": r"$\tilde\sigma_J$"}
+SYMBOLS = {"eps": r"$\varepsilon$", "sigma_z": r"$\tilde\sigma_z$", "sigma_J": r"$\tilde\sigma_J$",
+           "gamma": r"$\gamma$", "gamma_prime": r"$\gamma'$", "gamma3": r"$\gamma_3$", "gamma2": r"$\gamma_2$"}  # fmt: skip
 
 
 def symbol(name: str) -> str:

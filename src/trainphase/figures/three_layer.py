@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 # Colour and mark of each gamma3, from the linear side to the condensed one: those of the regimes.
 LOOKS = tuple(zip((p.colour for p in REGIME.phases[:3]), ("o", "s", "^"), strict=True))
 LAYER_LOOKS = {"w1": ("#0072B2", "o", "$W_1$"), "w2": ("#D55E00", "s", "$W_2$")}
-NEGATIVE, POSITIVE = REGIME.phases[REGIME.index("linear")].colour, REGIME.phases[REGIME.index("condensed")].colour
-SLOPES = LinearSegmentedColormap.from_list("slopes", [NEGATIVE, "#F7D9C4", "#FFFFFF", "#C7DFEE", POSITIVE])
 STAR: dict[str, Any] = {"marker": "*", "ms": 8.5, "mfc": "#F0E442", "mec": style.INK, "mew": 0.6, "ls": "none"}
 TOP = 1.5  # slopes beyond have the last colour
 CAPS: dict[str, Any] = {"elinewidth": 0.8, "capsize": 1.6, "capthick": 0.8}
@@ -109,7 +107,7 @@ def _span(values: np.ndarray) -> tuple[float, float]:
 def _slope_map(ax: Axes, data: xarray.Dataset, spans: list[tuple[float, float]]) -> Any:
     """One layer: the measured slopes by cell, the critical line, measured zeros."""
     layer = str(data["layer"].values)
-    options: dict[str, Any] = {"cmap": SLOPES, "norm": TwoSlopeNorm(0.0, -TOP, TOP)}
+    options: dict[str, Any] = {"cmap": initialisation.SLOPES, "norm": TwoSlopeNorm(0.0, -TOP, TOP)}
     x, y = (np.linspace(*span, data.sizes[name] + 1) for span, name in zip(spans, ("gamma3", "gamma2"), strict=True))
     image = style.cells(ax, (x, True), (y, True), data["slope"].transpose("gamma2", "gamma3").values, **options)
     initialisation.line3(ax, layer, spans[1])
@@ -125,7 +123,7 @@ def _regions(ax: Axes, dataset: xarray.Dataset, spans: list[tuple[float, float]]
         part = dataset.sel(layer=layer)
         ax.plot(part["crossing"].values, part["gamma2"].values, zorder=4, **(STAR | {"ms": 5.5, "mfc": fill}))
     # Centres of the regions, each clear of the lines on the spans that are drawn.
-    for x, y, words in ((1.5, 0.85, "both\nlinear"), (2.15, -0.3, "$W_1$\ncondensed"), (2.95, 1.12, "$W_2$\ncondensed"), (3.2, 0.4, "both\ncondensed")):
+    for x, y, words in ((1.5, 0.85, "both\nlinear"), (2.15, -0.3, "$W_1$\ncondensed"), (2.95, 1.12, "$W_2$\ncondensed"), (3.14, 0.4, "both\ncondensed")):
         ax.text(x, y, words, ha="center", va="center", fontsize=7, linespacing=1.15, zorder=3.5)
     return lines
 
@@ -143,7 +141,8 @@ def slopes(dataset: xarray.Dataset) -> Figure:
         left, right = fig.subplots(1, 2, gridspec_kw={"width_ratios": (1.0, 1.25)})
         for ax in (left, right):
             style.pin(ax)
-        ends = np.array([float(dataset["theory"].min()) - 0.2, float(dataset["theory"].max()) + 0.25])
+        reach = [dataset["theory"], dataset["slope"] - dataset["slope_se"].fillna(0), dataset["slope"] + dataset["slope_se"].fillna(0)]
+        ends = np.array([min(float(v.min()) for v in reach) - 0.1, max(float(v.max()) for v in reach) + 0.1])
         left.fill_between(ends, ends - 0.1, ends + 0.1, color="#E6E6E6", lw=0, zorder=0.5)
         left.plot(ends, ends, color=style.INK, lw=0.7, zorder=1)
         rows = np.arange(dataset.sizes["point"])[::-1]

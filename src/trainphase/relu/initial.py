@@ -12,28 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainphase.systems.relu2 import Weights, draw
 
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """Standard normal draws of one net.
-
-    a : output weights, (m, c). w : input weights in the row space of the data, (m, r). outside : squared length of all input
-    weights outside of it, which training never moves.
-    """
-
-    a: np.ndarray
-    w: np.ndarray
-    outside: float
-
-    @property
-    def norm_w(self) -> float:
-        """Length of all input weights."""
-        return float(np.sqrt(np.sum(np.square(self.w)) + self.outside))
-
-    @property
-    def norm_a(self) -> float:
-        """Length of all output weights."""
-        return float(np.sqrt(np.sum(np.square(self.a))))
+__all__ = ["Bundle", "Weights", "binned", "draw", "neurons"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +25,6 @@ class Bundle:
     w: np.ndarray
     mass: np.ndarray
     share: np.ndarray
-
-
-def draw(width: int, seed: int, rank: int, outside: int = 0, outputs: int = 1) -> Weights:
-    """Weights of a net of ``width`` neurons over data of that rank, with so many further input dimensions.
-
-    Widths and seeds are independent of each other. The directions outside of the row space enter the length of the
-    weights only: their squares are drawn at once.
-    """
-    rng = np.random.default_rng([seed, width])
-    a = rng.standard_normal(width if outputs == 1 else (width, outputs)).reshape(width, outputs)
-    w = rng.standard_normal((width, rank))
-    return Weights(a, w, float(rng.chisquare(width * outside)) if outside else 0.0)
 
 
 def neurons(weights: Weights, antisymmetric: bool) -> Bundle:

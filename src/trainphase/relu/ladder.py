@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from trainphase._arrays import precision
+from trainphase.relu import descent as descent_of
 from trainphase.relu import initial, two_layer
 
 # Bins and the tolerance of a step: coarse, fine, finer; 0 bins for all neurons.
@@ -28,6 +29,9 @@ SAFETY = 2.0
 MOST_ATTEMPTS = 20_000
 # Attempts between two looks of the host, which Ctrl-C waits for.
 LOOK = 2_000
+# Gradient descent: the paper's bound on steps, and how often the step may be halved (2^-40).
+MOST_STEPS = 800_000
+LEAST_LR0 = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,13 @@ class Sizes:
     def bins(self) -> bool:
         """Whether neurons can be binned: a direction in a plane and one output."""
         return self.X.shape[1] == 2 and self.y.shape[1] == 1
+
+
+class _Descended(NamedTuple):
+    """What of a state the weights at the end are read from."""
+
+    u: two_layer.Rows
+    change: two_layer.Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +84,7 @@ class Trained:
     bins: int
     kappa_prime: float
     start: initial.Bundle
-    state: two_layer.State = field(repr=False)
+    state: two_layer.State | _Descended = field(repr=False)
 
     @property
     def particles(self) -> int:
@@ -124,9 +135,9 @@ class Slope:
 
 def train(
     gamma: float, gamma_prime: float, width: int, seed: int, sizes: Sizes, accuracy: float = 0.01, start: Any = None,
-    level: int | None = None,
+    level: int | None = None, descent: float | None = None,
 ) -> Trained:  # fmt: skip
-    """Gradient flow of the net at (gamma, gamma') to its target.
+    """Gradient flow of the net at (gamma, gamma') to its target; with ``descent`` gradient descent, of that lr0.
 
     Parameters
     ----------
@@ -135,6 +146,8 @@ def train(
     """
     kappa, kappa_prime = float(width) ** -gamma, float(width) ** -gamma_prime
     weights = start if start is not None else draws(width, seed, sizes)
+    if descent is not None:
+        return _descended(kappa, kappa_prime, weights, sizes, descent, (width, seed))
     copies = 2 if sizes.antisymmetric else 1
     if level is not None:
         chosen = [ALL if level < 0 else LEVELS[level]]
@@ -156,19 +169,50 @@ def _solve(
 ) -> Trained:  # fmt: skip
     """One level."""
     bundle = _bundle(weights, sizes, bins)
-    numbers = sizes.X.size
     with precision("float64"):
-        scales = (np.float64(v) for v in (kappa, kappa_prime, weights.norm_w, weights.norm_a))
-        task = two_layer.Task(sizes.X, sizes.y, *scales)
-        particles = two_layer.Particles(
-            two_layer.as_rows(kappa_prime * bundle.a, numbers), two_layer.as_rows(bundle.w, numbers),
-            bundle.mass, bundle.share,
-        )  # fmt: skip
-        limits = two_layer.Limits(np.float64(sizes.target), np.float64(tolerance), np.int32(MOST_ATTEMPTS))
+        task, particles, limits = _problem(kappa, kappa_prime, weights, sizes, bundle, tolerance)
         state = two_layer.start(task, particles, limits, np.int32(LOOK))
         while int(state.status) == two_layer.RUNNING:
             state = two_layer.advance(task, particles, state, limits, np.int32(LOOK))
         return _trained(state, bundle, kappa_prime, bins, who, previous)
+
+
+def _problem(
+    kappa: float, kappa_prime: float, weights: initial.Weights, sizes: Sizes, bundle: initial.Bundle, tolerance: float
+) -> tuple[two_layer.Task, two_layer.Particles, two_layer.Limits]:
+    scales = (np.float64(v) for v in (kappa, kappa_prime, weights.norm_w, weights.norm_a))
+    numbers = sizes.X.size
+    particles = two_layer.Particles(
+        two_layer.as_rows(kappa_prime * bundle.a, numbers), two_layer.as_rows(bundle.w, numbers), bundle.mass, bundle.share
+    )
+    limits = two_layer.Limits(np.float64(sizes.target), np.float64(tolerance), np.int32(MOST_ATTEMPTS))
+    return two_layer.Task(sizes.X, sizes.y, *scales), particles, limits
+
+
+def _descended(
+    kappa: float, kappa_prime: float, weights: initial.Weights, sizes: Sizes, lr0: float, who: tuple[int, int]
+) -> Trained:
+    """Gradient descent, started again with half the step as often as the loss rises."""
+    bundle = initial.neurons(weights, sizes.antisymmetric)
+    with precision("float64"):
+        first = descent_of.Net(bundle.a, bundle.w)
+        h, tried = lr0 / kappa, 0
+        while True:
+            run = descent_of.train(
+                first, bundle.share, sizes.X, sizes.y, kappa, kappa_prime, h, sizes.target, np.int32(MOST_STEPS)
+            )
+            tried += int(run.steps)
+            if int(run.status) != descent_of.ROSE or h * kappa < LEAST_LR0 * lr0:
+                break
+            h *= 0.5
+        distance, distance_a = float(run.far_w) / weights.norm_w, float(run.far_a) / weights.norm_a
+        change = np.asarray(run.net.w) - bundle.w
+        state = _Descended((np.asarray(run.net.a) * kappa_prime,), (change,))
+        outcome = descent_of.OUTCOMES[int(run.status)]
+    return Trained(
+        *who, distance, distance_a, np.nan, float(run.loss), float(h * int(run.steps)), outcome, tried, 0, 0, kappa_prime,
+        bundle, state,
+    )  # fmt: skip
 
 
 # The same nets are trained at every point of a diagram: their draws and their bins are made once.
@@ -188,9 +232,10 @@ def _bundle(weights: initial.Weights, sizes: Sizes, bins: int) -> initial.Bundle
 
 
 def _padded(bundle: initial.Bundle) -> initial.Bundle:
-    """As many particles as the next multiple of 256, the last ones without mass: few shapes are few compilations."""
+    """As many particles as the next 2^k or 3 2^k, the last ones without mass: few shapes are few compilations."""
     count = bundle.mass.size
-    more = -count % 256 if count > 64 else 0
+    power = 2 ** max(int(np.ceil(np.log2(count))), 8)
+    more = (3 * power // 4 if 3 * power // 4 >= count else power) - count if count > 64 else 0
     if not more:
         return bundle
     a, w = (np.concatenate([v, np.repeat(v[:, :1], more, axis=1)], 1) for v in (bundle.a, bundle.w))
@@ -211,6 +256,28 @@ def _trained(
     )  # fmt: skip
 
 
+def history(
+    gamma: float, gamma_prime: float, width: int, seed: int, sizes: Sizes, level: int = 1
+) -> dict[str, np.ndarray]:
+    """Rescaled time, mean squared residual and relative distances after every step of one net, arrays of shape (steps,)."""
+    kappa, kappa_prime = float(width) ** -gamma, float(width) ** -gamma_prime
+    weights = draws(width, seed, sizes)
+    bins, tolerance = LEVELS[level] if sizes.bins and LEVELS[level][0] * PER_BIN < width else ALL
+    rows = []
+    with precision("float64"):
+        task, particles, limits = _problem(kappa, kappa_prime, weights, sizes, _bundle(weights, sizes, bins), tolerance)
+        state = two_layer.start(task, particles, limits, np.int32(0))
+        while True:
+            now = jax.device_get((state.t, state.e, state.far_w, state.far_a, state.taken, state.status))
+            if not rows or now[4] > rows[-1][4]:
+                rows.append((float(now[0]), float(np.mean(np.square(now[1]))), float(now[2]), float(now[3]), int(now[4])))
+            if int(now[5]) != two_layer.RUNNING:
+                break
+            state = two_layer.advance(task, particles, state, limits, np.int32(1))
+    names = ("time", "loss", "relative_distance", "relative_distance_a")
+    return dict(zip(names, np.array([row[:4] for row in rows]).T, strict=True))
+
+
 def fit(widths: Sequence[float], distances: np.ndarray) -> tuple[float, float]:
     """Slope of ln RD over ln m and its standard error, from all widths and seeds; ``distances`` (widths, seeds).
 
@@ -228,11 +295,12 @@ def fit(widths: Sequence[float], distances: np.ndarray) -> tuple[float, float]:
     return slope, float(np.sqrt(rest @ rest / (x.size - 2) / (x @ x))) if x.size > 2 else np.nan
 
 
-def slope(
-    gamma: float, gamma_prime: float, widths: Sequence[int], seeds: Sequence[int], sizes: Sizes, accuracy: float = 0.05,
-    starts: Callable[[int, int], initial.Weights] | None = None, progress: Callable[[int, int], None] | None = None,
+def slope_along(
+    place: Callable[[int], tuple[float, float]], widths: Sequence[int], seeds: Sequence[int], sizes: Sizes,
+    accuracy: float = 0.05, starts: Callable[[int, int], initial.Weights] | None = None, descent: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Slope:  # fmt: skip
-    """S_w at (gamma, gamma') over the widths and seeds.
+    """S_w over the widths and seeds; ``place(width)`` is (gamma, gamma').
 
     ``accuracy`` is that of each relative distance: over a factor of 40 in width two errors of 5 % in opposite directions
     change the slope by 0.03, and common errors cancel. ``progress(done, of)`` is called after each net.
@@ -242,7 +310,7 @@ def slope(
         row = []
         for j, seed in enumerate(seeds):
             start = starts(width, seed) if starts is not None else None
-            row.append(train(gamma, gamma_prime, width, seed, sizes, accuracy, start))
+            row.append(train(*place(width), width, seed, sizes, accuracy, start, descent=descent))
             if progress is not None:
                 progress(k * len(seeds) + j + 1, len(widths) * len(seeds))
         runs.append(row)
@@ -259,3 +327,7 @@ def slope(
     )  # fmt: skip
 
 
+def slope(gamma: float, gamma_prime: float, widths: Sequence[int], seeds: Sequence[int], sizes: Sizes, accuracy: float = 0.05,
+          starts: Callable[[int, int], initial.Weights] | None = None) -> Slope:  # fmt: skip
+    """:func:`slope_along` the line of constant gamma and gamma'."""
+    return slope_along(lambda _: (gamma, gamma_prime), widths, seeds, sizes, accuracy, starts)

@@ -35,6 +35,8 @@ MOST_ANGLE = 1.0
 OFF_KERNEL = 0.1
 # A neuron that passes the origin has no direction; after so many rejections in a row a step is taken as it is.
 PATIENCE = 4
+# Nor has one that is held there: of |w|^2 this part of its start is added where a direction is compared.
+ORIGIN = 1e-4
 # Training ends when the residual is below the target; the last step aims just below it.
 AIM = 0.999
 # Data of so few numbers are written out, row by row: a matrix product of a few rows costs more than its sums.
@@ -194,7 +196,7 @@ def _rotated(task: Task, u: Rows, w: Rows, on: Rows, E: jax.Array) -> tuple[Rows
         sinh, cosh_1 = _series(angle_2, 1), _series(angle_2, 2)  # sinh(s) / s and (cosh(s) - 1) / s^2
         move = cosh_1 * along - sinh * flat
         gain = cosh_1 * angle_2 * flat - sinh * along
-        return (gain.reshape(u[0].shape),), _each(lambda s: move * s, S), jnp.sqrt(jnp.max(angle_2))
+        return (gain.reshape(u[0].shape),), _each(lambda s: move.reshape((1,) * (s.ndim - 1) + (-1,)) * s, S), jnp.sqrt(jnp.max(angle_2))
     angle = scale * jnp.linalg.norm(E) * jnp.sqrt(jnp.max(jnp.sum(jnp.square(task.X), axis=1)) * n)
     du, dw = u, w
     total_u, total_w = _difference(u, u), _difference(w, w)
@@ -210,11 +212,11 @@ def _kernel(task: Task, mass: jax.Array, u: Rows, R: Rows, seen: Rows, felt: Row
     n, c = task.y.shape
     scale = task.kappa * task.kappa / task.kappa_prime / n
     heights, left, right = _stacked(R), _stacked(seen), _stacked(felt)
-    outer, G = (heights * mass) @ heights.T, task.X @ task.X.T
+    outer, G = (heights * mass[None]) @ heights.T, task.X @ task.X.T
     if c == 1:
-        return scale * (outer + G * ((left * (mass * _dots(u, u))) @ right.T))
+        return scale * (outer + G * ((left * (mass * _dots(u, u))[None]) @ right.T))
     U = as_matrix(u)
-    inner = jnp.einsum("ik,ck,jk,dk->icjd", left * mass, U, right, U, optimize="optimal") * G[:, None, :, None]
+    inner = jnp.einsum("ik,ck,jk,dk->icjd", left * mass[None], U, right, U, optimize="optimal") * G[:, None, :, None]
     both = inner + outer[:, None, :, None] * jnp.eye(c, dtype=outer.dtype)[None, :, None]
     return scale * both.reshape(n * c, n * c)
 
@@ -262,7 +264,7 @@ def _here(task: Task, p: Particles, u: Rows, change: Rows) -> tuple[Rows, jax.Ar
     """Pre-activations, residual and kernel of a state."""
     H = _mix(task.X, _sum(p.w, change))
     R, on = _positive(H)
-    f = (task.kappa / task.kappa_prime) * (_stacked(R) * p.mass) @ as_matrix(u).T
+    f = (task.kappa / task.kappa_prime) * (_stacked(R) * p.mass[None]) @ as_matrix(u).T
     return H, f - task.y, _kernel(task, p.mass, u, R, on, on)
 
 
@@ -350,7 +352,8 @@ def _error(p: Particles, change: Rows, u: Rows, wide: Rows, gain: Rows) -> jax.A
     w = _sum(p.w, change)
     size = _dots(w, w)
     weight = size + _dots(u, u)
-    turned = jnp.dot(p.mass, weight * jnp.minimum(jnp.sqrt(apart / size), 1.0)) / jnp.dot(p.mass, weight)
+    lengths = size + ORIGIN * _dots(p.w, p.w)
+    turned = jnp.dot(p.mass, weight * jnp.minimum(jnp.sqrt(apart / lengths), 1.0)) / jnp.dot(p.mass, weight)
     return jnp.maximum(whole, turned)
 
 

@@ -55,6 +55,20 @@ PAPERS: Mapping[str, Paper] = {
             "deviation",
         ),
     ),
+    "luo": Paper(
+        "luo",
+        "Luo, Xu, Ma, Zhang 2021",
+        "Phase diagram for two-layer ReLU neural networks at infinite-width limit",
+        "trainphase.reproduce.luo",
+        ("table", "theory"),
+    ),
+    "zhou": Paper(
+        "zhou",
+        "Zhou, Zhou, Jin, Luo, Zhang, Xu 2022",
+        "Empirical phase diagram for three-layer neural networks with infinite width",
+        "trainphase.reproduce.zhou",
+        ("distance", "diagram", "slopes", "fits"),
+    ),
 }
 
 _FIGURE_WORD = re.compile(r"^fig(?:ure)?\.?(?=\d)")

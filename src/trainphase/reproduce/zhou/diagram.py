@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 GAMMA3, GAMMA2 = np.round(np.linspace(0.8, 3.6, 15), 6), np.round(np.linspace(-0.6, 1.2, 10), 6)
 QUICK_GAMMA3, QUICK_GAMMA2 = np.array([0.8, 1.4, 2.0, 2.6, 3.2]), np.array([-0.4, 0.0, 0.4, 0.8, 1.2])
-WIDTHS, QUICK = (250, 500, 1000, 2000), (125, 250, 500)
+WIDTHS, QUICK = (250, 500, 1000, 2000), (125, 500)
 WHERE = "theoretical diagram of three layers"
-# Rows whose crossing lies within the grid for both layers, by the theory, with a grid point beyond it.
 REGIMES = {"linear": "LR", "condensed": "CR"}
 
 

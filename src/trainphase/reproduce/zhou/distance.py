@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainphase.reproduce.claims import Claim, Measured, absolute, exact, untestable
+from trainphase.reproduce.claims import Claim, Measured, absolute, exact
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.runner import Figure
 from trainphase.reproduce.zhou import runs
@@ -33,15 +33,6 @@ def _draw(data: Any) -> Any:
     return three_layer.distances(data)
 
 
-def _slope(context: Context, k: int) -> Measured:
-    data = context.data()
-    value, error = (float(data[name].values[k, 0]) for name in ("slope", "slope_se"))
-    if not np.isfinite(value):
-        return untestable("a run did not reach the target loss")
-    width = data["width"].values
-    return Measured(value, error, f"widths {width[0]} to {width[-1]}, {data.sizes['seed']} seeds, antisymmetric starts")
-
-
 def _grows(context: Context) -> Measured:
     """Whether the slopes of W1 increase with gamma3 and the middle one is nearest to 0."""
     slope = context.data()["slope"].values[:, 0]
@@ -57,7 +48,7 @@ CLAIMS = (
     *(
         Claim(
             runs.PAPER, WHERE, f"slope of ln RD(W1) against ln m at gamma3 = {gamma3:g}, gamma2 = 0", paper,
-            absolute(0.1, FINITE), lambda c, k=k: _slope(c, k), expected=ours,
+            absolute(0.1, FINITE), lambda c, k=k: runs.measured_slope(c.data(), k, 0), expected=ours,
         )
         for k, (gamma3, paper, ours) in enumerate(zip(GAMMA3, (None, 0.0, None), (-0.6, None, 0.2), strict=True))
     ),

@@ -74,7 +74,7 @@ def concentration(data: xarray.Dataset) -> np.ndarray:
     """Share of the total variation of f' that lies in its few largest bends: within 0.02 of the two inner data."""
     x = data["x"].values
     bends = np.abs(np.diff(data["f"].values, 2))
-    inside = np.abs(x[1:-1]) <= data["x_data"].values[-1] + 1e-9
+    inside = np.abs(x[1:-1]) < data["x_data"].values[-1] - 1e-9
     near = inside & (np.abs(np.abs(x[1:-1]) - data["x_data"].values[2]) <= 0.02)
     return bends[..., near].sum(-1) / bends[..., inside].sum(-1)
 

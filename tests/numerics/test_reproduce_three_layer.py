@@ -1,0 +1,217 @@
+"""Zhou et al. and the items of Luo et al. without training: what the claims measure, on cases with a known answer."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from trainphase._arrays import precision
+from trainphase.relu.three_layer import flow3
+from trainphase.reproduce.claims import Verdict, check
+from trainphase.reproduce.context import Context
+from trainphase.reproduce.luo import table, theory_map
+from trainphase.reproduce.zhou import diagram, distance, fits, net, runs, slopes
+from trainphase.systems.relu3 import relu3
+from trainphase.theory import relu2
+from trainphase.theory import relu3 as theory
+
+X = np.array([-0.5, -1 / 6, 1 / 6, 0.5])
+POINTS = [(1.0, 0.0), (2.0, 0.5)]
+
+
+def context(figure: Any, out: Any, data: xr.Dataset | None = None) -> Context:
+    """A quick context, with its data given when there are some."""
+    made = Context(figure, out, quick=True)
+    if data is not None:
+        made.memory[made.folder.name, "data"] = data
+    return made
+
+
+def verdicts(figure: Any, made: Context) -> dict[str, Verdict]:
+    """Verdict by statement; on our own value where there is one."""
+    found = [check(claim, made) for claim in figure.claims]
+    return {r.claim.statement: (r.expected or r.paper).verdict for r in found}  # pyright: ignore
+
+
+# --- runs and slopes ----------------------------------------------------------------------------------------
+
+
+def test_pieces_are_runs_of_the_solver_and_are_kept(tmp_path, monkeypatch) -> None:
+    first = context(distance.FIGURE, tmp_path)
+    found = runs.distances(first, POINTS, (12, 16), 2)
+    assert found["distance"].dims == ("point", "width", "seed", "layer")
+    for k, (g3, g2) in enumerate(POINTS):
+        run = flow3(relu3(16, X, X**2, gamma3=g3, gamma2=g2, seed=1, antisymmetric=g3 <= 1.5), 1e-6)
+        np.testing.assert_array_equal(found["distance"].values[k, 1, 1], [run.distance["W1"], run.distance["W2"]])
+    monkeypatch.setattr(runs, "piece", lambda *args: pytest.fail("computed again"))
+    xr.testing.assert_identical(runs.distances(context(distance.FIGURE, tmp_path), POINTS, (12, 16), 2), found)
+
+
+def small(points: Any, width: int, seed: int) -> xr.Dataset:
+    """In place of runs: numbers that say where they belong."""
+    values = [[1000 * g3 + width + seed / 10, g2] for g3, g2 in points]
+    count = ("point", np.ones(len(points), int))
+    return xr.Dataset({"distance": (("point", "layer"), values), "converged": count, "steps": count}, {"layer": list(runs.LAYERS)})
+
+
+def test_an_executor_and_a_continued_run_give_the_same(tmp_path, monkeypatch) -> None:
+    points = [(float(k), -float(k)) for k in range(20)]  # two pieces
+    calls: list[Any] = []
+
+    def stubborn(part: Any, width: int, seed: int) -> xr.Dataset:
+        calls.append((len(part), width, seed))
+        if len(calls) == 3:
+            raise OSError("the disk is full")
+        return small(part, width, seed)
+
+    monkeypatch.setattr(runs, "piece", stubborn)
+    with pytest.raises(OSError):
+        runs.distances(context(distance.FIGURE, tmp_path / "one"), points, (10, 20), 2)
+    again = runs.distances(context(distance.FIGURE, tmp_path / "one"), points, (10, 20), 2)
+    assert len(calls) == 3 + 6  # two of the eight pieces were done
+    with ThreadPoolExecutor(2) as pool:
+        spread = runs.distances(replace(context(distance.FIGURE, tmp_path / "two"), executor=pool), points, (10, 20), 2)
+    xr.testing.assert_identical(again, spread)
+    np.testing.assert_allclose(again["distance"].sel(layer="w1").values[7, :, 1], [7010.1, 7020.1])
+
+
+def ladder(distances: np.ndarray, converged: int = 1) -> xr.Dataset:
+    """Distances (point, width, seed, layer) at the widths 10, 100 and 1000, all at (1, 0.5)."""
+    points = len(distances)
+    coords = {"gamma3": ("point", [1.0] * points), "gamma2": ("point", [0.5] * points), "width": [10, 100, 1000],
+              "layer": ["w1", "w2"]}  # fmt: skip
+    data = xr.Dataset({"distance": (("point", "width", "seed", "layer"), distances)}, coords)
+    return data.assign(converged=xr.full_like(data["distance"].isel(layer=0, drop=True), converged, int))
+
+
+def test_slopes_of_powers_are_the_powers() -> None:
+    m = np.array([10.0, 100.0, 1000.0])
+    values = np.stack([[m**0.3, m**-0.5], [m**-1.1, 5 * m**-0.9]], 0)  # (seed, layer, width)
+    data = runs.with_slopes(ladder(values.transpose(2, 0, 1)[None]))
+    np.testing.assert_allclose(data["slope"].values, [[(0.3 - 1.1) / 2, (-0.5 - 0.9) / 2]], atol=1e-12)  # rounding
+    np.testing.assert_allclose(data["slope_se"].values, [[0.7, 0.2]], atol=1e-12)
+    np.testing.assert_allclose(data["theory"].values, [[-1.5, -1.0]])
+    assert np.isnan(runs.with_slopes(ladder(values.transpose(2, 0, 1)[None], converged=0))["slope"].values).all()
+
+
+def test_the_rule_over_wide_nets_has_the_exponents_of_theory() -> None:
+    g3, g2 = np.array(slopes.POINTS).T
+    found, exact = runs.rule(g3, g2, (1e60, 1e70)), theory.slopes(g3, g2)
+    # Corrections are powers of the width, of 0.1 and more away from the borders of sectors.
+    clear = np.abs(g3 - 1.5) > 0.05
+    np.testing.assert_allclose(found[clear], np.stack([exact["w1"], exact["w2"]], -1)[clear], atol=1e-3)
+
+
+def test_crossings() -> None:
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    assert runs.crossing(x, np.array([-1.0, -0.5, 0.5, 1.0])) == pytest.approx(2.5)
+    assert runs.crossing(x, np.array([-1.0, 0.2, -0.1, 0.3])) == pytest.approx(3.25)
+    assert runs.crossing(x, np.array([-1.0, -0.5, np.nan, 0.5])) == pytest.approx(3.0)
+    for values in ([1.0, 2.0, 3.0, 4.0], [-1.0, -2.0, -3.0, -4.0], [np.nan] * 4):
+        assert np.isnan(runs.crossing(x, np.array(values)))
+
+
+# --- claims on data with a known answer ---------------------------------------------------------------------
+
+
+def plane(change: float = 0.0) -> xr.Dataset:
+    """The diagram as theory has it; ``change`` is added to the slopes of W2."""
+    g3, g2 = diagram.QUICK_GAMMA3, diagram.QUICK_GAMMA2
+    exact = theory.slopes(g3[:, None], g2[None, :])
+    slope = np.stack([exact["w1"], exact["w2"] + change], -1)
+    cut = np.array([[runs.crossing(g3, slope[:, k, j]) for j in range(2)] for k in range(len(g2))])
+    dims = ("gamma3", "gamma2", "layer")
+    return xr.Dataset(
+        {"slope": (dims, slope), "theory": (dims, np.stack([exact["w1"], exact["w2"]], -1)), "crossing": (dims[1:], cut)},
+        {"gamma3": g3, "gamma2": g2, "layer": list(runs.LAYERS)},
+    )
+
+
+def test_the_diagram_of_theory_agrees_and_another_does_not(tmp_path) -> None:
+    right = verdicts(diagram.FIGURE, context(diagram.FIGURE, tmp_path, plane()))
+    assert set(right.values()) == {Verdict.AGREE}, right
+    # W2 always far on the linear side: two regions are left, and its zeros are gone.
+    wrong = verdicts(diagram.FIGURE, context(diagram.FIGURE, tmp_path, plane(-3.0)))
+    assert sum(v == Verdict.DIFFER for v in wrong.values()) >= 2 and Verdict.NOT_TESTABLE in wrong.values()
+
+
+def test_distance_claims_can_fail(tmp_path) -> None:
+    data = xr.Dataset(
+        {"slope": (("point", "layer"), [[-0.58, 0], [0.03, 0], [0.24, 0]]), "slope_se": (("point", "layer"), np.full((3, 2), 0.02))},
+        {"width": [100, 1000], "seed": [0, 1], "gamma3": ("point", list(distance.GAMMA3))},
+    )
+    assert set(verdicts(distance.FIGURE, context(distance.FIGURE, tmp_path, data)).values()) == {Verdict.AGREE}
+    flipped = data.assign(slope=-data["slope"])
+    assert list(verdicts(distance.FIGURE, context(distance.FIGURE, tmp_path, flipped)).values()).count(Verdict.DIFFER) == 3
+
+
+def drawn_fits(*functions: Any) -> xr.Dataset:
+    """Data of the item ``fits`` with these functions of x, twice each; the second is a trifle different."""
+    f = np.array([[[g(x) for x in fits.GRID]] * 2 for g in functions])
+    f[:, 1] *= 1 + 1e-6
+    data = {"f": (("gamma3", "seed", "x"), f), "y": ("datum", X**2)}
+    return xr.Dataset(data, {"x": fits.GRID, "x_data": ("datum", X)}, {"width": 10})
+
+
+def test_measures_of_fits(tmp_path) -> None:
+    def spline(x: float) -> float:
+        return float(np.interp(x, X, X**2))
+
+    data = drawn_fits(lambda x: spline(x) + 0.03 * np.sin(40 * x), lambda x: x**2, spline)
+    # f' of x^2 runs from -1 to 1, that of the spline from -2/3 to 2/3; sampled at a spacing of 1/300.
+    assert fits.roughness(data)[1, 0] == pytest.approx(1.5, abs=0.02)
+    assert fits.roughness(data)[2, 0] == pytest.approx(1.0, abs=1e-9)
+    assert fits.concentration(data)[2, 0] == pytest.approx(1.0, abs=1e-9)
+    assert fits.concentration(data)[1, 0] == pytest.approx(0.08, abs=0.01)  # 0.04 of a length of 1, twice
+    # x^2 is off by 1/36 in the middle, of a largest target of 1/4.
+    assert fits.departure(data)[1, 0] == pytest.approx(1 / 9, abs=1e-6)
+    smooth = drawn_fits(lambda x: spline(x) + 0.03 * np.sin(40 * x), lambda x: 0.9 * x**2, spline)
+    assert set(verdicts(fits.FIGURE, context(fits.FIGURE, tmp_path, smooth)).values()) == {Verdict.AGREE}
+    other_way = smooth.assign(f=smooth["f"][::-1].drop_vars("gamma3", errors="ignore"))
+    assert list(verdicts(fits.FIGURE, context(fits.FIGURE, tmp_path, other_way)).values()).count(Verdict.DIFFER) >= 3
+
+
+@pytest.mark.parametrize("gamma3", [1.0, 2.0])
+def test_weights_at_the_end_fit_the_data_and_have_travelled_as_far(gamma3: float) -> None:
+    system = relu3(30, X, X**2, gamma3=gamma3, gamma2=0.0, seed=3)
+    with precision("float64"):
+        state = net.flow(system, 1e-6)
+        there = net.function(system, state, X)
+        distances = np.asarray(system.relative_distances(state))
+    # mean(e^2) <= 1e-6 over four data.
+    assert np.mean((there - X**2) ** 2) <= 1e-6
+    run = flow3(system, 1e-6)
+    # First order in a step that may miss a fiftieth of the residual; neurons that switch add to it.
+    np.testing.assert_allclose(distances, [run.distance[k] for k in ("W1", "W2", "a")], rtol=0.1)
+
+
+# --- Luo et al. ---------------------------------------------------------------------------------------------
+
+
+def test_the_table_agrees_but_for_its_misprint(tmp_path) -> None:
+    made = context(table.FIGURES[0], tmp_path)
+    found = [check(claim, made) for claim in table.CLAIMS]
+    assert all((r.expected or r.paper).verdict == Verdict.AGREE for r in found), found  # pyright: ignore
+    assert [r.claim.statement for r in found if r.comparison.verdict == Verdict.DIFFER] == ["E et al.: gamma'"]
+
+
+def test_a_wrong_initialisation_is_found(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(relu2.SCHEMES, "he", replace(relu2.SCHEMES["he"], gain=1.9))
+    monkeypatch.setitem(relu2.SCHEMES, "ntk", replace(relu2.SCHEMES["ntk"], power=(0.55, 1.0)))
+    found = verdicts(table.FIGURES[0], context(table.FIGURES[0], tmp_path))
+    wrong = [statement for statement, verdict in found.items() if verdict == Verdict.DIFFER]
+    assert "He: kappa of drawn weights over the table's formula" in wrong
+    assert "NTK: gamma = -d ln kappa / d ln m of drawn weights" in wrong
+
+
+def test_the_map_of_theory_agrees_and_another_does_not(tmp_path, monkeypatch) -> None:
+    assert set(verdicts(theory_map.FIGURE, context(theory_map.FIGURE, tmp_path)).values()) == {Verdict.AGREE}
+    right = relu2.slope
+    monkeypatch.setattr(relu2, "slope", lambda g, p: right(g, p) + 0.01 * (np.asarray(g) > 1.2))
+    found = verdicts(theory_map.FIGURE, context(theory_map.FIGURE, tmp_path))
+    assert list(found.values()).count(Verdict.DIFFER) == 2, found
