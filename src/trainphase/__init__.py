@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from trainphase.axes import Axis, linspace, logspace, values
     from trainphase.diagrams import Diagram
     from trainphase.errors import DataError, RequestError, StoreError, TrainphaseError
+    from trainphase.location import locate
     from trainphase.observable import Observable
-    from trainphase.phase import EDGE, TRAINING, Phase, Reading, Vocabulary
+    from trainphase.phase import EDGE, REGIME, TRAINING, Phase, Reading, Vocabulary
     from trainphase.problem import Problem
     from trainphase.system import Flow, Map, System
     from trainphase.systems.taylor import taylor
@@ -32,8 +33,9 @@ _HOMES = {
     "axes": ("Axis", "linspace", "logspace", "values"),
     "diagrams": ("Diagram",),
     "errors": ("DataError", "RequestError", "StoreError", "TrainphaseError"),
+    "location": ("locate",),
     "observable": ("Observable",),
-    "phase": ("EDGE", "TRAINING", "Phase", "Reading", "Vocabulary"),
+    "phase": ("EDGE", "REGIME", "TRAINING", "Phase", "Reading", "Vocabulary"),
     "problem": ("Problem",),
     "system": ("Flow", "Map", "System"),
     "systems.taylor": ("taylor",),
@@ -56,6 +58,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "EDGE",
+    "REGIME",
     "TRAINING",
     "Axis",
     "DataError",
@@ -76,6 +79,7 @@ __all__ = [
     "boundary",
     "diagram",
     "linspace",
+    "locate",
     "logspace",
     "run",
     "save",

@@ -253,7 +253,7 @@ _RELU = (
             *_LADDER,
             Param("targets", "choice", "label", "of classes: the label as one number, or an output for each",
                   choices=("label", "onehot")),
-            Param("antisymmetric", "choice", None, "a second copy (-a, w) makes the start zero; default: true but for images, files",
+            Param("antisymmetric", "choice", None, "second copy (-a, w): a start at zero; default true but for images, files",
                   choices=("true", "false")),
             Param("beta1", "text", None, "instead of gamma: std of output weights, a number or a power such as m^-0.5"),
             Param("beta2", "text", None, "with beta1: std of input weights"),

@@ -96,7 +96,7 @@ def _ladder(
     reading = Reading(REGIME, phase, float(record["margin"]), _rule(REGIME, int(record["rule"])), evidence)
     times = series.pop("time")
     kept = ("slope", "slope_se", "slope_other", "slope_other_se", "relative_distance", "relative_distance_a", "error", "loss")
-    summary = {k: float(record[k]) for k in kept if np.isfinite(record[k])} | scales
+    summary = {k: float(record[k]) for k in kept if np.isfinite(record[k]) or "other" not in k} | scales
     units, names = ({k: v[i] for k, v in regimes.OBSERVABLES.items()} for i in (0, 1))
     return Trajectory(
         name, dict(params), times, series, summary, "converged" if record["converged"] else "step-limit", reading,

@@ -40,7 +40,7 @@ def test_command(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.chdir(tmp_path)
     words = shlex.split(line)
     # The same commands at a size that a test can afford.
-    words = [re.sub(r":2048$", ":256", re.sub(r":32:log$", ":8:log", w)) for w in words]
+    words = [re.sub(r":2048$", ":256", re.sub(r":7$", ":3", re.sub(r":32:log$", ":8:log", w))) for w in words]
     assert main(words) == 0
     out = capsys.readouterr().out
     if "--json" in words:

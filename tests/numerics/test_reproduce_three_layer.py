@@ -43,20 +43,21 @@ def verdicts(figure: Any, made: Context) -> dict[str, Verdict]:
 
 def test_pieces_are_runs_of_the_solver_and_are_kept(tmp_path, monkeypatch) -> None:
     first = context(distance.FIGURE, tmp_path)
-    found = runs.distances(first, POINTS, (12, 16), 2)
+    found = runs.distances(first, POINTS, (16,), 2)
     assert found["distance"].dims == ("point", "width", "seed", "layer")
     for k, (g3, g2) in enumerate(POINTS):
         run = flow3(relu3(16, X, X**2, gamma3=g3, gamma2=g2, seed=1, antisymmetric=g3 <= 1.5), 1e-6)
-        np.testing.assert_array_equal(found["distance"].values[k, 1, 1], [run.distance["W1"], run.distance["W2"]])
+        np.testing.assert_array_equal(found["distance"].values[k, 0, 1], [run.distance["W1"], run.distance["W2"]])
     monkeypatch.setattr(runs, "piece", lambda *args: pytest.fail("computed again"))
-    xr.testing.assert_identical(runs.distances(context(distance.FIGURE, tmp_path), POINTS, (12, 16), 2), found)
+    xr.testing.assert_identical(runs.distances(context(distance.FIGURE, tmp_path), POINTS, (16,), 2), found)
 
 
 def small(points: Any, width: int, seed: int) -> xr.Dataset:
     """In place of runs: numbers that say where they belong."""
     values = [[1000 * g3 + width + seed / 10, g2] for g3, g2 in points]
     count = ("point", np.ones(len(points), int))
-    return xr.Dataset({"distance": (("point", "layer"), values), "converged": count, "steps": count}, {"layer": list(runs.LAYERS)})
+    coords = {"layer": list(runs.LAYERS)}
+    return xr.Dataset({"distance": (("point", "layer"), values), "converged": count, "steps": count}, coords)
 
 
 def test_an_executor_and_a_continued_run_give_the_same(tmp_path, monkeypatch) -> None:
@@ -97,6 +98,17 @@ def test_slopes_of_powers_are_the_powers() -> None:
     np.testing.assert_allclose(data["slope_se"].values, [[0.7, 0.2]], atol=1e-12)
     np.testing.assert_allclose(data["theory"].values, [[-1.5, -1.0]])
     assert np.isnan(runs.with_slopes(ladder(values.transpose(2, 0, 1)[None], converged=0))["slope"].values).all()
+
+
+def test_a_seed_that_missed_its_loss_does_not_count() -> None:
+    m = np.array([10.0, 100.0, 1000.0])
+    data = ladder(np.stack([m**0.3, m**0.5, m**9], 1)[None, :, :, None] * np.ones(2))
+    data["converged"][0, 1, 2] = 0
+    data = runs.with_slopes(data.assign_coords(seed=[0, 1, 2]))
+    np.testing.assert_allclose(data["slope"].values, [[0.4, 0.4]], atol=1e-12)  # rounding
+    np.testing.assert_allclose(data["slope_se"].values, [[0.1, 0.1]], atol=1e-12)
+    found = runs.measured_slope(data, 0, 0)
+    assert found.value == pytest.approx(0.4) and found.note.endswith("2 of them reached the target loss at every width")
 
 
 def test_the_rule_over_wide_nets_has_the_exponents_of_theory() -> None:
@@ -142,9 +154,10 @@ def test_the_diagram_of_theory_agrees_and_another_does_not(tmp_path) -> None:
 
 def test_distance_claims_can_fail(tmp_path) -> None:
     data = xr.Dataset(
-        {"slope": (("point", "layer"), [[-0.58, 0], [0.03, 0], [0.24, 0]]), "slope_se": (("point", "layer"), np.full((3, 2), 0.02))},
-        {"width": [100, 1000], "seed": [0, 1], "gamma3": ("point", list(distance.GAMMA3))},
+        {"slope": (("point", "layer"), [[-0.58, 0], [0.03, 0], [0.24, 0]]), "slope_se": (("point", "layer"), np.ones((3, 2)))},
+        {"width": [100, 1000], "seed": [0, 1], "layer": list(runs.LAYERS), "gamma3": ("point", list(distance.GAMMA3))},
     )
+    data = data.assign(reached=("point", [2, 2, 2]))
     assert set(verdicts(distance.FIGURE, context(distance.FIGURE, tmp_path, data)).values()) == {Verdict.AGREE}
     flipped = data.assign(slope=-data["slope"])
     assert list(verdicts(distance.FIGURE, context(distance.FIGURE, tmp_path, flipped)).values()).count(Verdict.DIFFER) == 3

@@ -14,7 +14,7 @@ import pytest
 
 from trainphase.errors import RequestError
 from trainphase.figures import initialisation
-from trainphase.locate import NAMES, Location, Location3, locate
+from trainphase.location import NAMES, Location, Location3, locate
 from trainphase.measure import measure
 from trainphase.theory import relu2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import click
@@ -20,6 +22,8 @@ from trainphase.errors import RequestError, TrainphaseError
     options.starts_option(4),
     click.option("--seeds", type=options.Whole(1, 2**20), default=1, show_default=True, help="Seeds, from 0 on."),
     click.option("--store", metavar="DIR", help="Keep the tiles here; the same command continues."),
+    click.option("--workers", type=options.Whole(1, 1024), default=1, show_default=True,
+                 help="Processes that compute tiles side by side, one thread each."),
     options.dtype_option,
     options.plot_option,
     options.out_option,
@@ -28,7 +32,7 @@ from trainphase.errors import RequestError, TrainphaseError
 @click.pass_context
 def command(
     ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, seeds: int,
-    store: str | None, dtype: str, vocabulary: str | None, plot: str | None, out: str | None, quiet: bool,
+    workers: int, store: str | None, dtype: str, vocabulary: str | None, plot: str | None, out: str | None, quiet: bool,
     data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw the phases of SYSTEM over the parameters that are given a range.
@@ -48,15 +52,21 @@ def command(
     flags = environment.prepare_jax()
     from trainphase import api
 
+    if workers > 1:
+        environment.one_thread_each()
+    pool = None if workers == 1 else ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
         result = api.diagram(
-            info.name, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, vocabulary=vocabulary,
+            info.name, executor=pool, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, vocabulary=vocabulary,
             progress=progress(quiet), command=ctx.obj["command"], flags=flags, **given,
         )  # fmt: skip
     except KeyboardInterrupt:
         # Before or after the sweep, which has its own sentence.
         again = "give the same command again to continue"
         raise KeyboardInterrupt("" if store is None else f"what the store {store} holds is kept; {again}") from None
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
     output.deliver(
         [
             ("--plot", plot, lambda path: result.save_plot(path)),

@@ -44,7 +44,7 @@ def command(plot: str | None, model: str | None, as_json: bool, **given: Any) ->
                  trainphase locate --model net.py:model
     """
     output.check_plot(plot)
-    from trainphase.locate import locate
+    from trainphase.location import locate
 
     place = locate(model=None if model is None else _loaded(model), **given)
     output.deliver(

@@ -238,7 +238,7 @@ def theory(dataset: xarray.Dataset) -> Figure:
     """
     with style.context():
         fig = style.figure(style.DOUBLE, 3.7)
-        left, right = fig.subplots(1, 2, sharey=True)
+        left, right = fig.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.07})
         for ax in (left, right):
             style.pin(ax)
         handles = _diagram(left)

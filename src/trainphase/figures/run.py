@@ -192,7 +192,8 @@ def _distances(ax: Axes, dataset: xarray.Dataset, first: bool) -> None:
     """Relative distances of the weights; time is logarithmic, since training has many scales of it."""
     ax.set_yscale("log")
     times = dataset["time"].values
-    for name, colour, label in (("relative_distance", "#2E8B6F", "input weights"), ("relative_distance_a", "#C44E00", "output weights")):
+    drawn = {"relative_distance": ("#2E8B6F", "input weights"), "relative_distance_a": ("#C44E00", "output weights")}
+    for name, (colour, label) in drawn.items():
         if name in dataset and dataset[name].ndim:
             values = dataset[name].values
             ax.plot(times[values > 0], values[values > 0], color=colour, lw=1.1, label=label)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from trainphase.figures import initialisation, style
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 LOOKS = tuple(zip((p.colour for p in REGIME.phases[:3]), ("o", "s", "^"), strict=True))
 LAYER_LOOKS = {"w1": ("#0072B2", "o", "$W_1$"), "w2": ("#D55E00", "s", "$W_2$")}
 STAR: dict[str, Any] = {"marker": "*", "ms": 8.5, "mfc": "#F0E442", "mec": style.INK, "mew": 0.6, "ls": "none"}
+# Places within the regions for their names, in the order of initialisation.REGIONS3, clear of the lines.
+CENTRES = ((1.5, 0.85), (2.15, -0.3), (2.95, 1.12), (3.12, 0.4))
+UNKNOWN = "#BDBDBD"
 TOP = 1.5  # slopes beyond have the last colour
 CAPS: dict[str, Any] = {"elinewidth": 0.8, "capsize": 1.6, "capthick": 0.8}
 
@@ -72,7 +76,7 @@ def _ladders(ax: Axes, data: xarray.Dataset) -> None:
 
 
 def diagram(dataset: xarray.Dataset) -> Figure:
-    """Slopes of W1 and of W2 over (gamma3, gamma2) with critical lines and measured zeros, and the four regions.
+    """Slopes d ln RD / d ln m of W1 and of W2 over (gamma3, gamma2) with critical lines and measured zeros, and the four regions.
 
     ``slope`` (gamma3, gamma2, layer), NaN where it is not known; ``crossing`` (gamma2, layer).
     """
@@ -85,16 +89,19 @@ def diagram(dataset: xarray.Dataset) -> Figure:
             image = _slope_map(ax, dataset.isel(layer=j), spans)
         lines = _regions(axes[2], dataset, spans)
         axes[0].set_ylabel(r"$\gamma_2$")
-        for letter, ax, words in zip("abc", axes, ("$W_1$, measured", "$W_2$, measured", "regions"), strict=True):
+        for letter, ax, words in zip("abc", axes, ("$W_1$", "$W_2$", "regions"), strict=True):
             style.pin(ax)
             ax.set(xlabel=r"$\gamma_3$", xlim=spans[0], ylim=spans[1])
             ax.set_title(f"({letter})", loc="left")
             ax.set_title(words, loc="right", fontsize="small")
         bar = fig.colorbar(image, ax=axes[1], location="right", aspect=28, pad=0.02, extend="both")
-        bar.set_label("slope of ln RD against ln $m$", labelpad=2)
+        bar.ax.set_title("slope", fontsize="small", pad=8)
         bar.ax.tick_params(length=2, width=0.6)
-        zero = Line2D([], [], label="measured zero (smaller in (c): $W_1$ filled, $W_2$ open)", **STAR)
-        style.legend(fig, [*lines, zero, *initialisation.limits3(axes[2])])
+        zero = Line2D([], [], label="measured zero; in (c) $W_1$ filled, $W_2$ open", **STAR)
+        handles: list[Any] = [*lines, zero, *initialisation.limits3(axes[2])]
+        if np.isnan(dataset["slope"].values).any():
+            handles.append(Patch(color=UNKNOWN, lw=0, label="loss not reached"))
+        style.legend(fig, handles)
         return fig
 
 
@@ -107,7 +114,7 @@ def _span(values: np.ndarray) -> tuple[float, float]:
 def _slope_map(ax: Axes, data: xarray.Dataset, spans: list[tuple[float, float]]) -> Any:
     """One layer: the measured slopes by cell, the critical line, measured zeros."""
     layer = str(data["layer"].values)
-    options: dict[str, Any] = {"cmap": initialisation.SLOPES, "norm": TwoSlopeNorm(0.0, -TOP, TOP)}
+    options: dict[str, Any] = {"cmap": initialisation.SLOPES.with_extremes(bad=UNKNOWN), "norm": TwoSlopeNorm(0.0, -TOP, TOP)}
     x, y = (np.linspace(*span, data.sizes[name] + 1) for span, name in zip(spans, ("gamma3", "gamma2"), strict=True))
     image = style.cells(ax, (x, True), (y, True), data["slope"].transpose("gamma2", "gamma3").values, **options)
     initialisation.line3(ax, layer, spans[1])
@@ -122,9 +129,8 @@ def _regions(ax: Axes, dataset: xarray.Dataset, spans: list[tuple[float, float]]
     for layer, fill in zip(relu3.LAYERS, (style.INK, "white"), strict=True):
         part = dataset.sel(layer=layer)
         ax.plot(part["crossing"].values, part["gamma2"].values, zorder=4, **(STAR | {"ms": 5.5, "mfc": fill}))
-    # Centres of the regions, each clear of the lines on the spans that are drawn.
-    for x, y, words in ((1.5, 0.85, "both\nlinear"), (2.15, -0.3, "$W_1$\ncondensed"), (2.95, 1.12, "$W_2$\ncondensed"), (3.14, 0.4, "both\ncondensed")):
-        ax.text(x, y, words, ha="center", va="center", fontsize=7, linespacing=1.15, zorder=3.5)
+    for (words, _), (x, y) in zip(initialisation.REGIONS3, CENTRES, strict=True):
+        ax.text(x, y, words.replace(" ", "\n"), ha="center", va="center", fontsize=7, linespacing=1.15, zorder=3.5)
     return lines
 
 
@@ -141,7 +147,8 @@ def slopes(dataset: xarray.Dataset) -> Figure:
         left, right = fig.subplots(1, 2, gridspec_kw={"width_ratios": (1.0, 1.25)})
         for ax in (left, right):
             style.pin(ax)
-        reach = [dataset["theory"], dataset["slope"] - dataset["slope_se"].fillna(0), dataset["slope"] + dataset["slope_se"].fillna(0)]
+        bars = dataset["slope_se"].fillna(0)
+        reach = [dataset["theory"], dataset["slope"] - bars, dataset["slope"] + bars]
         ends = np.array([min(float(v.min()) for v in reach) - 0.1, max(float(v.max()) for v in reach) + 0.1])
         left.fill_between(ends, ends - 0.1, ends + 0.1, color="#E6E6E6", lw=0, zorder=0.5)
         left.plot(ends, ends, color=style.INK, lw=0.7, zorder=1)

@@ -81,8 +81,7 @@ def density(unit: Floats, share: Floats, width: float = WIDTH) -> Floats:
     rows = max(PAIRS // max(unit.shape[1], 1), 1)
     scale = 1.0 / width**2
     parts = [
-        np.exp(scale * (np.minimum(unit[:, k : k + rows].T @ unit, 1.0) - 1.0)) @ share
-        for k in range(0, unit.shape[1], rows)
+        np.exp(scale * (np.minimum(unit[:, k : k + rows].T @ unit, 1.0) - 1.0)) @ share for k in range(0, unit.shape[1], rows)
     ]
     return np.concatenate(parts)
 

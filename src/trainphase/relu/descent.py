@@ -23,8 +23,8 @@ RISE = 1e-9
 class Net(NamedTuple):
     """a : (c, N) output weights in units of beta1, w : (r, N) input weights in units of beta2."""
 
-    a: jax.Array
-    w: jax.Array
+    a: Any
+    w: Any
 
 
 class Run(NamedTuple):
@@ -38,13 +38,13 @@ class Run(NamedTuple):
     status: jax.Array
 
 
-def residual(net: Net, X: jax.Array, y: jax.Array, kappa: Any) -> tuple[jax.Array, jax.Array]:
+def residual(net: Net, X: Any, y: Any, kappa: Any) -> tuple[jax.Array, jax.Array]:
     """f - y, (n, c), and the pre-activations, (n, N)."""
     H = X @ net.w
     return kappa * jnp.maximum(H, 0) @ net.a.T - y, H
 
 
-def step(net: Net, X: jax.Array, y: jax.Array, kappa: Any, kappa_prime: Any, h: Any) -> tuple[Net, jax.Array]:
+def step(net: Net, X: Any, y: Any, kappa: Any, kappa_prime: Any, h: Any) -> tuple[Net, jax.Array]:
     """One step of descent, and the mean squared residual before it."""
     e, H = residual(net, X, y, kappa)
     scale = h * kappa / X.shape[0]
@@ -55,7 +55,7 @@ def step(net: Net, X: jax.Array, y: jax.Array, kappa: Any, kappa_prime: Any, h: 
 
 
 @partial(jax.jit, static_argnames=("steps",))
-def descend(net: Net, X: jax.Array, y: jax.Array, kappa: Any, kappa_prime: Any, h: Any, steps: int) -> tuple[Net, jax.Array]:
+def descend(net: Net, X: Any, y: Any, kappa: Any, kappa_prime: Any, h: Any, steps: int) -> tuple[Net, jax.Array]:
     """So many steps; the net after them, and the mean squared residual before each, (steps,)."""
 
     def one(now: Net, _: Any) -> tuple[Net, jax.Array]:
@@ -66,7 +66,7 @@ def descend(net: Net, X: jax.Array, y: jax.Array, kappa: Any, kappa_prime: Any, 
 
 @jax.jit
 def train(
-    first: Net, share: jax.Array, X: jax.Array, y: jax.Array, kappa: Any, kappa_prime: Any, h: Any, target: Any, most: Any
+    first: Net, share: Any, X: Any, y: Any, kappa: Any, kappa_prime: Any, h: Any, target: Any, most: Any
 ) -> Run:
     """From the start to the target, to the first rise of the loss, or to ``most`` steps.
 

@@ -22,6 +22,8 @@ from trainphase.relu import initial, two_layer
 # Bins and the tolerance of a step: coarse, fine, finer; 0 bins for all neurons.
 LEVELS = ((32, 3e-2), (128, 1e-2), (512, 3e-3), (2048, 1e-3))
 ALL = (0, 1e-3)
+# Without bins the tolerance alone is refined.
+UNBINNED = ((0, 1e-2), (0, 3e-3), ALL)
 # Particles of a bin: four nodes, twice where there is a second copy; tails have further bins.
 PER_BIN = 8
 # The change from one level to the next is near the error of the coarser one; twice it covers what flips add.
@@ -152,7 +154,8 @@ def train(
     if level is not None:
         chosen = [ALL if level < 0 else LEVELS[level]]
     else:
-        chosen = [v for v in LEVELS if sizes.bins and v[0] * PER_BIN < copies * width] + [ALL]
+        chosen = [v for v in LEVELS if sizes.bins and v[0] * PER_BIN < copies * width]
+        chosen = [*chosen, ALL] if chosen else list(UNBINNED)
     previous, found = np.nan, None
     for bins, tolerance in chosen:
         found = _solve(kappa, kappa_prime, weights, sizes, bins, tolerance, (width, seed), previous)
@@ -278,7 +281,7 @@ def history(
     return dict(zip(names, np.array([row[:4] for row in rows]).T, strict=True))
 
 
-def fit(widths: Sequence[float], distances: np.ndarray) -> tuple[float, float]:
+def fit(widths: Sequence[float] | np.ndarray, distances: np.ndarray) -> tuple[float, float]:
     """Slope of ln RD over ln m and its standard error, from all widths and seeds; ``distances`` (widths, seeds).
 
     The error is that of least squares: of the scatter about the line, bends of the line included. NaN from two points.

@@ -43,7 +43,7 @@ AIM = 0.999
 WRITTEN_OUT = 64
 
 # Rows of a matrix with a column per particle: a tuple of arrays (N,), or of one array (rows, N) where there are many.
-Rows = tuple[jax.Array, ...]
+Rows = tuple[Any, ...]
 
 
 class Particles(NamedTuple):
@@ -55,8 +55,8 @@ class Particles(NamedTuple):
 
     u: Rows
     w: Rows
-    mass: jax.Array
-    share: jax.Array
+    mass: Any
+    share: Any
 
 
 class Task(NamedTuple):
@@ -66,20 +66,20 @@ class Task(NamedTuple):
     lengths of all input and output weights at the start, (), those outside of the row space included.
     """
 
-    X: jax.Array
-    y: jax.Array
-    kappa: jax.Array
-    kappa_prime: jax.Array
-    norm_w: jax.Array
-    norm_a: jax.Array
+    X: Any
+    y: Any
+    kappa: Any
+    kappa_prime: Any
+    norm_w: Any
+    norm_a: Any
 
 
 class Limits(NamedTuple):
     """target : mean squared residual at which training ends. tolerance : of a step, relative. most : steps tried at most."""
 
-    target: jax.Array
-    tolerance: jax.Array
-    most: jax.Array
+    target: Any
+    tolerance: Any
+    most: Any
 
 
 class State(NamedTuple):
@@ -128,7 +128,8 @@ def _mix(A: jax.Array, rows: Rows) -> Rows:
     """A times the matrix of the rows."""
     if rows[0].ndim == 2:
         return (A @ rows[0],)
-    return tuple(sum((A[i, j] * rows[j] for j in range(1, len(rows))), A[i, 0] * rows[0]) for i in range(A.shape[0]))
+    rest = range(1, len(rows))
+    return tuple(sum((A[i, j] * rows[j] for j in rest), A[i, 0] * rows[0]) for i in range(A.shape[0]))
 
 
 def _weigh(E: jax.Array, rows: Rows) -> Rows:
@@ -390,7 +391,10 @@ def advance(task: Task, p: Particles, s: State, limits: Limits, attempts: Any) -
     def more(c: tuple[State, Any]) -> Any:
         return (c[0].status == RUNNING) & (c[1] < attempts)
 
-    return lax.while_loop(more, lambda c: (_next(task, p, c[0], limits), c[1] + 1), (s, jnp.zeros((), jnp.int32)))[0]
+    def body(c: tuple[State, Any]) -> tuple[State, Any]:
+        return _next(task, p, c[0], limits), c[1] + 1
+
+    return lax.while_loop(more, body, (s, jnp.zeros((), jnp.int32)))[0]
 
 
 @jax.jit

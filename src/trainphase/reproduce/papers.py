@@ -60,7 +60,10 @@ PAPERS: Mapping[str, Paper] = {
         "Luo, Xu, Ma, Zhang 2021",
         "Phase diagram for two-layer ReLU neural networks at infinite-width limit",
         "trainphase.reproduce.luo",
-        ("table", "theory"),
+        (
+            "fits", "distance", "scales", "map", "mnist", "condensation", "condensation-mnist", "exponents", "binned",
+            "theorem6", "theorem8", "table", "theory",
+        ),
     ),
     "zhou": Paper(
         "zhou",
@@ -69,7 +72,7 @@ PAPERS: Mapping[str, Paper] = {
         "trainphase.reproduce.zhou",
         ("distance", "diagram", "slopes", "fits"),
     ),
-}
+}  # fmt: skip
 
 _FIGURE_WORD = re.compile(r"^fig(?:ure)?\.?(?=\d)")
 

@@ -3,7 +3,8 @@
 In units of the initial scales, a = beta1 abar, w = beta2 wbar, t = beta1 beta2 tbar, the flow depends on two numbers,
 kappa = beta1 beta2 / alpha and kappa' = beta1 / beta2 (Luo et al. 2021, (1.8), (1.9)):
 
-    abar' = -(kappa / kappa') (1/n) sum_i relu(wbar . x_i) e_i,   wbar' = -kappa kappa' (1/n) sum_i abar 1[wbar . x_i > 0] e_i x_i,
+    abar' = -(kappa / kappa') (1/n) sum_i relu(wbar . x_i) e_i,
+    wbar' = -kappa kappa' (1/n) sum_i abar 1[wbar . x_i > 0] e_i x_i,
 
 e = kappa sum_k abar relu(wbar . x) - y, x with a 1 for the bias. A place on the diagram is gamma = -ln kappa / ln m and
 gamma' = -ln kappa' / ln m. Only the part of wbar in the row space of the data moves: the system has the data in
@@ -195,7 +196,8 @@ def numbers(name: str, text: Any, least: int, what: str) -> tuple[int, ...]:
 def _power(name: str, text: Any) -> Power:
     found = SCALE.fullmatch(str(text).replace(" ", ""))
     try:
-        factor, power, number = (float(v) if v else None for v in found.group("factor", "power", "number")) if found else [None] * 3
+        texts = found.group("factor", "power", "number") if found else (None, None, None)
+        factor, power, number = (float(v) if v else None for v in texts)
     except ValueError:
         factor = power = number = None
     size = number if number is not None else (1.0 if factor is None else factor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from trainphase.reproduce.luo import table
+from trainphase.reproduce.luo import checks, condensed, distance, exponents, fits, plane, table
 from trainphase.reproduce.runner import Figure
 
-FIGURES: tuple[Figure, ...] = (*table.FIGURES,)
+FIGURES: tuple[Figure, ...] = (
+    *fits.FIGURES, *distance.FIGURES, *plane.FIGURES, *condensed.FIGURES, *exponents.FIGURES, *checks.FIGURES, *table.FIGURES
+)  # fmt: skip

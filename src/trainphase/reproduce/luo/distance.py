@@ -19,6 +19,11 @@ PAPER_SLOPES = (-0.506, 0.007, 0.372)
 # RD at the first and the last width, by an independent program (gradient descent on the same protocol).
 DISTANCES = ((0.0091, 0.0014), (0.258, 0.265), (7.5, 30.7))
 SEEDS = "scatter over draws: the paper's program, run again, gives -0.518, 0.007 and 0.380"
+# One draw of that program: at gamma = 1 and width 1000, RD of 40 draws has a standard deviation of 6 %.
+ROOM = {
+    0: (0.15, "the value is of one draw of another program, and single nets of width 1000 scatter by 6 to 9 %"),
+    -1: (0.05, "the value is of one draw of another program, and single nets of width 40000 scatter by 1 to 2 %"),
+}
 GAMMAS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 QUICK_GAMMAS = (0.5, 1.0, 1.5)
 # beta1 = beta2 = m^-power.
@@ -27,7 +32,7 @@ POWERS = (0.0, 0.5, 1.0)
 
 def compute(context: Context) -> xarray.Dataset:
     """Three points, the paper's widths, three seeds."""
-    return runs.measured(context, POINTS, runs.WIDTHS, 3, accuracy=0.01)
+    return runs.measured(context, POINTS, runs.WIDTHS, 3)
 
 
 def _draw(data: Any) -> Any:
@@ -63,7 +68,7 @@ DISTANCE = Figure(
         *(
             Claim(
                 runs.PAPER, "Fig. 1.4 (a-c)", f"RD at gamma = {POINTS[k][0]:g}, gamma' = 0, width {runs.WIDTHS[end]}", None,
-                relative(0.05, "another program with other draws; single nets of width 1000 scatter by a few per cent"),
+                relative(*ROOM[end]),
                 lambda c, k=k, end=end: _distance(c, k, end), expected=DISTANCES[k][end],
             )
             for k in range(3) for end in (0, -1)
@@ -133,7 +138,7 @@ SCALES = Figure(
     runs.PAPER, "scales", "S_w against gamma for three pairs of scales", compute_scales, _draw_scales,
     (
         Claim(
-            runs.PAPER, "Fig. 1.4 (d)", "largest difference of S_w between (beta1, beta2) = (1, 1), both m^(-1/2), both m^-1", 0.0,
+            runs.PAPER, "Fig. 1.4 (d)", "largest difference of S_w between beta1 = beta2 = 1, m^(-1/2) and m^-1", 0.0,
             absolute(1e-6, "the flow depends on kappa and kappa' only, so from the same draws it differs by rounding, which "
             "neurons that switch late may magnify"), _between,
         ),

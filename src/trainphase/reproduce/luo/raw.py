@@ -1,7 +1,7 @@
 """Gradient flow of the weights of a two-layer net themselves: small Euler steps in their own time, NumPy only.
 
 Nothing is shared with the solver ``trainphase.relu`` but the draws: this is what its normalised variables are checked
-against. The step is min(0.25 / trace K, 0.05 / rho): K is the tangent kernel, whose trace bounds its top eigenvalue, and
+against. The step is min(0.05 / trace K, 0.01 / rho): K is the tangent kernel, whose trace bounds its top eigenvalue, and
 rho the growth rate of the fastest neuron.
 """
 
@@ -41,14 +41,16 @@ def distance(a: np.ndarray, w: np.ndarray, alpha: float, X: np.ndarray, y: np.nd
         R, on = np.maximum(H, 0.0), H > 0
         e = R @ a / alpha - y
         if np.mean(np.square(e)) <= target:
-            return far
+            return float(far)
         trace = float(np.sum(np.square(R)) + squares @ (on @ np.square(a))) / (alpha * alpha * n)
         # |a'| and |w'| of a neuron are at most |e| |x| / (n alpha) times the size of its other layer.
         rho = float(np.sum(np.abs(e))) * longest / (n * alpha)
-        h = min(0.25 / trace, 0.05 / rho)
+        h = min(0.05 / trace, 0.01 / rho)
         step = h / (n * alpha)
         move = -step * (X.T @ (on * e[:, None])) * a
         a = a - step * (e @ R)
         w += move
         far = max(far, float(np.linalg.norm(w[:, :m] - start)) / size)
-    raise TrainphaseError(f"a net of width {m} did not reach a loss of {target:g} in {MOST_STEPS} Euler steps; take another point")
+    raise TrainphaseError(
+        f"a net of width {m} did not reach a loss of {target:g} in {MOST_STEPS} Euler steps; take another point"
+    )

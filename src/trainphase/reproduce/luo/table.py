@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainphase.locate import Location, locate
+from trainphase.location import Location, locate
 from trainphase.reproduce.claims import Claim, Measured, absolute, exact, standard_errors
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.luo import theory_map
@@ -45,7 +45,8 @@ ROWS = (
     Row("lecun", "LeCun", lambda m, d: math.sqrt(1 / (m * d)), lambda m, d: math.sqrt(d / m), (0.5, 0.5)),
     Row("he", "He", lambda m, d: math.sqrt(4 / (m * d)), lambda m, d: math.sqrt(d / m), (0.5, 0.5)),
     Row(
-        "xavier", "Xavier", lambda m, d: math.sqrt(4 / ((m + 1) * (m + d))), lambda m, d: math.sqrt((m + d) / (m + 1)), (1.0, 0.0),
+        "xavier", "Xavier", lambda m, d: math.sqrt(4 / ((m + 1) * (m + d))), lambda m, d: math.sqrt((m + d) / (m + 1)),
+        (1.0, 0.0),
     ),
     Row("ntk", "NTK", lambda m, d: math.sqrt(1 / m), lambda m, d: 1.0, (0.5, 0.0)),
     Row("mean-field", "Mean-field", lambda m, d: 1 / m, lambda m, d: 1.0, (1.0, 0.0)),
@@ -120,7 +121,8 @@ def _power(context: Context, i: int, name: str) -> Measured:
     x = np.log(data["width"].values)
     each = np.polyfit(x, -np.log(data[name].values[i]), 1)[0]
     error = float(each.std(ddof=1) / math.sqrt(each.size))
-    return Measured(float(each.mean()), error, f"widths {data['width'].values[0]} to {data['width'].values[-1]}, {each.size} draws")
+    first, *_, last = data["width"].values
+    return Measured(float(each.mean()), error, f"widths {first} to {last}, {each.size} draws")
 
 
 def _of_beta(context: Context) -> Measured:

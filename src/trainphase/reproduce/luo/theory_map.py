@@ -100,12 +100,10 @@ CLAIMS = (
         absolute(1e-8, "slopes of at most 2 over a distance of 1e-9, and rounding"), _continuous, expected=0.0,
     ),
     Claim(
-        PAPER, WHERE, "five sectors: the exponent against the slope of the rule of common growth at m = e^200, largest difference",
+        PAPER, WHERE, "five sectors: largest difference of the exponent from the slope of the rule of common growth at e^200",
         None, absolute(1e-3, "corrections are powers m^-0.25 or smaller of a width of 1e86, and a central difference"), _rule,
         expected=0.0,
     ),
 )  # fmt: skip
 
-FIGURE = Figure(
-    PAPER, "theory", "Diagram of the theory for two layers", compute, _draw, CLAIMS, seconds_quick=2, seconds_full=3
-)
+FIGURE = Figure(PAPER, "theory", "Diagram of the theory for two layers", compute, _draw, CLAIMS, seconds_quick=2, seconds_full=3)

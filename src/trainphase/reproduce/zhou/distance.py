@@ -55,5 +55,6 @@ CLAIMS = (
 )  # fmt: skip
 
 FIGURE = Figure(
-    runs.PAPER, "distance", "Relative distance of W1 against the width", compute, _draw, CLAIMS, seconds_quick=20, seconds_full=2500
-)
+    runs.PAPER, "distance", "Relative distance of W1 against the width", compute, _draw, CLAIMS,
+    seconds_quick=25, seconds_full=2500,
+)  # fmt: skip

@@ -1,6 +1,6 @@
 """Where an initialisation lies on the phase diagram of initialisations: at the user's width, and in the limit.
 
->>> from trainphase.locate import locate
+>>> from trainphase.location import locate
 >>> there = locate("ntk", width=10_000, inputs=784)
 >>> there.gamma, there.gamma_prime, there.regime
 (0.5, 0.0, 'linear')
