@@ -111,20 +111,30 @@ def _look(system: Map, axes: Any, lane: Lane) -> tuple[Lane, jax.Array, jax.Arra
 
     Here a ``Lane`` is that of all runs; other than state and memory, its fields have the shape (runs,).
     """
-    state, memory, previous, most = lane.state, lane.memory, lane.loss, lane.loss_max
-    rises, growth, motion, seen = lane.rises, lane.growth, jnp.zeros_like(lane.loss), lane.loss
     axis = type(system).lane_axis
-    for k in range(STEPS_PER_LOOK):
-        step = jax.vmap(lambda s, x, m, k=k: s.observed_step(x, m, k == 0), (axes, axis, axis), (axis, 0, 0, axis))
-        new, loss, curvature, memory = step(system, state, memory)
-        if k == 0:
-            seen = curvature
+
+    def one(look: bool, c: tuple[Lane, jax.Array, jax.Array]) -> tuple[Lane, jax.Array, jax.Array]:
+        lane, motion, seen = c
+        step = jax.vmap(lambda s, x, m: s.observed_step(x, m, look), (axes, axis, axis), (axis, 0, 0, axis))
+        new, loss, curvature, memory = step(system, lane.state, lane.memory)
+        previous, most = lane.loss, lane.loss_max
         above = loss > FLOOR * most
-        rises = rises + (above & (loss > previous * (1 + RISE))).astype(jnp.int32)
-        growth = jnp.maximum(growth, jnp.where(above & (previous > 0), loss / jnp.where(previous > 0, previous, 1.0), 0.0))
-        motion, most, previous = jnp.maximum(motion, _square(new, state, axis)), jnp.maximum(most, loss), loss
-        state = new
-    return lane._replace(state=state, memory=memory, loss=previous, loss_max=most, rises=rises, growth=growth), motion, seen
+        rises = lane.rises + (above & (loss > previous * (1 + RISE))).astype(jnp.int32)
+        ratio = jnp.where(above & (previous > 0), loss / jnp.where(previous > 0, previous, 1.0), 0.0)
+        motion = jnp.maximum(motion, _square(new, lane.state, axis))
+        most, growth = jnp.maximum(most, loss), jnp.maximum(lane.growth, ratio)
+        lane = lane._replace(state=new, memory=memory, loss=loss, loss_max=most, rises=rises, growth=growth)
+        return lane, motion, curvature if look else seen
+
+    carry = (lane, jnp.zeros_like(lane.loss), lane.loss)
+    if type(system).tile:
+        # One after the other, in a loop, the steps share a buffer; in a row, the look outlives its step and keeps a
+        # second one, and the two do not fit in cache.
+        plain, looking = partial(one, False), partial(one, True)
+        return lax.fori_loop(0, STEPS_PER_LOOK, lambda k, c: lax.cond(k == 0, looking, plain, c), carry)
+    for k in range(STEPS_PER_LOOK):
+        carry = one(k == 0, carry)
+    return carry
 
 
 def _block(system: Map, axes: Any, lane: Lane, horizon: jax.Array) -> Lane:
