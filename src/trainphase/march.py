@@ -33,8 +33,9 @@ STEPS_PER_LOOK = 5  # odd, so that looks alternate between even and odd steps
 LOOKS = 5
 BLOCK = STEPS_PER_LOOK * LOOKS
 RUNNING, SETTLED, ESCAPED, HORIZON = range(4)
-# The host is visited when an eighth of the lanes have finished and others wait, or when a narrower batch would do.
-IDLE = 1 / 8
+# The host is visited when an eighth of the lanes have finished and others wait, sooner where a block of the idle lanes costs
+# more operations than a visit, or when a narrower batch would do.
+IDLE, VISIT = 1 / 8, 1e8
 # When nothing waits, the lanes that still run may go on in a narrower batch. Another width is another
 # compilation, of a second or so: it must spare this many operations, counted as two per shared number and lane, and no
 # fewer than what a step of a small system costs.
@@ -266,7 +267,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
         running = int((who >= 0).sum())
         tiles = width // tile if waiting else -(-running // tile)
         least = _next_width(running - 1, rung) if tile == width else (tiles - 1) * tile
-        keep = int(running * (1 - IDLE)) if waiting else least
+        keep = int(running - min(running * IDLE, max(VISIT / (BLOCK * cost), 1.0))) if waiting else least
         if lanes is None:
             # Lanes that never get a run must not keep the others company to the horizon.
             lanes = fresh._replace(status=jnp.where(jnp.asarray(enter), RUNNING, SETTLED).astype(jnp.int32))
