@@ -210,7 +210,8 @@ def diagram(
 
 def boundary(
     system: Any, *, tol: float | None = None, points: int | None = None, steps: int | None = None, starts: int = 4,
-    of: str = "phase", dtype: str = "float64", vocabulary: str | None = None, report: Callable[[int], None] | None = None, **params: Any,
+    of: str = "phase", dtype: str = "float64", vocabulary: str | None = None, report: Callable[[int], None] | None = None,
+    **params: Any,
 ) -> BoundaryResult:  # fmt: skip
     """The values of one parameter at which the phase changes.
 

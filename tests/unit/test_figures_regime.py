@@ -80,7 +80,11 @@ def test_exponents_are_sorted_by_sector_and_named() -> None:
         )
 
     left, right = regime.exponents(
-        {"points": part([(2.0, -0.5), (0.5, -0.6), (1.5, -1.0)], 0.02), "gaussian": part([(1.5, -1.0)], -0.01)}
+        {
+            "points": part([(2.0, -0.5), (0.5, -0.6)], 0.02),
+            "lazy": part([(1.5, -1.0)], 0.02),
+            "gaussian": part([(1.5, -1.0)], -0.01),
+        }
     ).axes
     minus = "\N{MINUS SIGN}"
     names = [label.get_text() for label in right.get_yticklabels()]

@@ -107,9 +107,8 @@ def scales(dataset: xarray.Dataset) -> Figure:
         fine = np.linspace(gamma[0] - 0.05, gamma[-1] + 0.05, 201)
         ax.axhline(0, color=style.GREY, lw=0.6)
         ax.plot(fine, relu2.slope(fine, 0.0), color=style.INK, lw=0.9, ls=style.dashes(True), label="theory")
-        ax.plot(
-            gamma, dataset["normalised"].values, marker="x", ms=9, mew=0.8, color=style.INK, ls="none", label="normalised flow"
-        )
+        cross: dict[str, Any] = {"marker": "x", "ms": 9, "mew": 0.8, "color": style.INK, "ls": "none"}
+        ax.plot(gamma, dataset["normalised"].values, label="normalised flow", **cross)
         for k, power in enumerate(dataset["power"].values):
             colour, mark, size = PAIR_LOOKS[k % len(PAIR_LOOKS)]
             label = PAIRS.get(float(power), rf"$\beta_1 = \beta_2 = m^{{-{power:g}}}$")
@@ -167,8 +166,8 @@ def _span(values: np.ndarray) -> tuple[float, float]:
 def exponents(data: dict[str, xarray.Dataset]) -> Figure:
     """Measured S_w against the exponent by sector, and their difference point by point; shaded: within 0.05.
 
-    ``points`` and ``gaussian``, each with ``slope``, ``slope_se`` and ``theory`` (point), ``gamma`` and ``gamma_prime``.
-    Open marks: four points in one dimension where these deviate, in the sector a-lazy.
+    ``points``, ``lazy`` and ``gaussian``, each with ``slope``, ``slope_se`` and ``theory`` (point), ``gamma`` and ``gamma_prime``.
+    ``lazy``, open marks: four points in one dimension where these deviate, in the sector a-lazy.
     """
     with style.context():
         fig = style.figure(0.9 * style.DOUBLE, 3.3)
@@ -207,6 +206,6 @@ def _rows(data: dict[str, xarray.Dataset]) -> list[tuple[float, float, float, fl
     for name, part in data.items():
         columns = (part[k].values for k in ("gamma", "gamma_prime", "theory", "slope", "slope_se"))
         for g, p, t, s, e in zip(*columns, strict=True):
-            one = name == "points" and relu2.sector(g, p) == "a-lazy"
+            one = name == "lazy"
             found.append((float(g), float(p), float(t), float(s), float(e), one))
     return sorted(found, key=lambda row: (row[5], int(relu2.sector_index(row[0], row[1])), row[0]))

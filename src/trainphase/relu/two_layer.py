@@ -23,6 +23,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from trainphase.relu.rows import Rows, as_matrix, as_rows, difference, dots, each, mix, plus, stacked, weigh
+
+__all__ = ["Limits", "Particles", "Rows", "State", "Task", "advance", "as_matrix", "as_rows", "begin", "phi1", "start"]
+
 RUNNING, CONVERGED, STEP_LIMIT, STALLED = range(4)
 OUTCOMES = ("running", "converged", "step-limit", "stalled")
 # Jacobi sweeps for the active fractions: a particle at two boundaries at once needs a few.
@@ -39,11 +43,6 @@ PATIENCE = 4
 ORIGIN = 1e-4
 # Training ends when the residual is below the target; the last step aims just below it.
 AIM = 0.999
-# Data of so few numbers are written out, row by row: a matrix product of a few rows costs more than its sums.
-WRITTEN_OUT = 64
-
-# Rows of a matrix with a column per particle: a tuple of arrays (N,), or of one array (rows, N) where there are many.
-Rows = tuple[Any, ...]
 
 
 class Particles(NamedTuple):
@@ -107,56 +106,6 @@ class State(NamedTuple):
     status: jax.Array
 
 
-# ---- rows
-
-
-def as_rows(matrix: Any, numbers: int) -> Rows:
-    """The rows of a matrix: one array each when the data have few ``numbers``, else all in one."""
-    return tuple(matrix) if numbers <= WRITTEN_OUT else (matrix,)
-
-
-def as_matrix(rows: Rows) -> jax.Array:
-    """The matrix of the rows."""
-    return rows[0] if rows[0].ndim == 2 else jnp.stack(rows)
-
-
-def _each(f: Any, *rows: Rows) -> Rows:
-    return tuple(f(*r) for r in zip(*rows, strict=True))
-
-
-def _mix(A: jax.Array, rows: Rows) -> Rows:
-    """A times the matrix of the rows."""
-    if rows[0].ndim == 2:
-        return (A @ rows[0],)
-    rest = range(1, len(rows))
-    return tuple(sum((A[i, j] * rows[j] for j in rest), A[i, 0] * rows[0]) for i in range(A.shape[0]))
-
-
-def _weigh(E: jax.Array, rows: Rows) -> Rows:
-    """Row i times E[i]."""
-    return (E[:, None] * rows[0],) if rows[0].ndim == 2 else tuple(E[i] * row for i, row in enumerate(rows))
-
-
-def _dots(A: Rows, B: Rows) -> jax.Array:
-    """Scalar products column by column, (N,)."""
-    if A[0].ndim == 2:
-        return jnp.sum(A[0] * B[0], axis=0)
-    return sum((a * b for a, b in zip(A[1:], B[1:], strict=True)), A[0] * B[0])
-
-
-def _stacked(rows: Rows) -> jax.Array:
-    # Fused into its reader, a stack costs a branch per number.
-    return rows[0] if rows[0].ndim == 2 else lax.optimization_barrier(jnp.stack(rows))
-
-
-def _difference(A: Rows, B: Rows) -> Rows:
-    return _each(jnp.subtract, A, B)
-
-
-def _sum(A: Rows, B: Rows) -> Rows:
-    return _each(jnp.add, A, B)
-
-
 # ---- the parts of a step
 
 
@@ -191,20 +140,21 @@ def _rotated(task: Task, u: Rows, w: Rows, on: Rows, E: jax.Array) -> tuple[Rows
     n, c = E.shape
     scale = task.kappa / n
     if c == 1:
-        S = _mix(scale * task.X.T, _weigh(E[:, 0], on))
+        S = mix(scale * task.X.T, weigh(E[:, 0], on))
         flat = u[0] if u[0].ndim == 1 else u[0][0]
-        angle_2, along = _dots(S, S), _dots(S, w)
+        angle_2, along = dots(S, S), dots(S, w)
         sinh, cosh_1 = _series(angle_2, 1), _series(angle_2, 2)  # sinh(s) / s and (cosh(s) - 1) / s^2
         move = cosh_1 * along - sinh * flat
         gain = cosh_1 * angle_2 * flat - sinh * along
-        return (gain.reshape(u[0].shape),), _each(lambda s: move.reshape((1,) * (s.ndim - 1) + (-1,)) * s, S), jnp.sqrt(jnp.max(angle_2))
+        moved = each(lambda s: move.reshape((1,) * (s.ndim - 1) + (-1,)) * s, S)
+        return (gain.reshape(u[0].shape),), moved, jnp.sqrt(jnp.max(angle_2))
     angle = scale * jnp.linalg.norm(E) * jnp.sqrt(jnp.max(jnp.sum(jnp.square(task.X), axis=1)) * n)
     du, dw = u, w
-    total_u, total_w = _difference(u, u), _difference(w, w)
+    total_u, total_w = difference(u, u), difference(w, w)
     for k in range(1, 15):  # the angle is at most 1: 1 / 15! is below rounding
-        felt_u, felt_w = _each(jnp.multiply, on, _mix(task.X, dw)), _each(jnp.multiply, on, _mix(E, du))
-        du, dw = _mix(-(scale / k) * E.T, felt_u), _mix(-(scale / k) * task.X.T, felt_w)
-        total_u, total_w = _sum(total_u, du), _sum(total_w, dw)
+        felt_u, felt_w = each(jnp.multiply, on, mix(task.X, dw)), each(jnp.multiply, on, mix(E, du))
+        du, dw = mix(-(scale / k) * E.T, felt_u), mix(-(scale / k) * task.X.T, felt_w)
+        total_u, total_w = plus(total_u, du), plus(total_w, dw)
     return total_u, total_w, angle
 
 
@@ -212,10 +162,10 @@ def _kernel(task: Task, mass: jax.Array, u: Rows, R: Rows, seen: Rows, felt: Row
     """d f / dt = -K e, (n c, n c); ``seen`` is how f follows a pre-activation, ``felt`` how a force on it is felt."""
     n, c = task.y.shape
     scale = task.kappa * task.kappa / task.kappa_prime / n
-    heights, left, right = _stacked(R), _stacked(seen), _stacked(felt)
+    heights, left, right = stacked(R), stacked(seen), stacked(felt)
     outer, G = (heights * mass[None]) @ heights.T, task.X @ task.X.T
     if c == 1:
-        return scale * (outer + G * ((left * (mass * _dots(u, u))[None]) @ right.T))
+        return scale * (outer + G * ((left * (mass * dots(u, u))[None]) @ right.T))
     U = as_matrix(u)
     inner = jnp.einsum("ik,ck,jk,dk->icjd", left * mass[None], U, right, U, optimize="optimal") * G[:, None, :, None]
     both = inner + outer[:, None, :, None] * jnp.eye(c, dtype=outer.dtype)[None, :, None]
@@ -227,11 +177,11 @@ def _fractions(H: Rows, force: Rows, G: jax.Array, on: Rows) -> Rows:
 
     ``force`` : what a step would exert on each, were it active all the time.
     """
-    own = _weigh(jnp.diagonal(G), force)
+    own = weigh(jnp.diagonal(G), force)
 
     def sweep(_: Any, on: Rows) -> Rows:
-        others = _difference(_mix(G, _each(jnp.multiply, on, force)), _each(jnp.multiply, on, own))
-        return _each(_fraction, H, others, own)
+        others = difference(mix(G, each(jnp.multiply, on, force)), each(jnp.multiply, on, own))
+        return each(_fraction, H, others, own)
 
     return lax.fori_loop(0, SWEEPS, sweep, on)
 
@@ -258,20 +208,20 @@ def _secant(H: jax.Array, new: jax.Array) -> jax.Array:
 
 def _positive(H: Rows) -> tuple[Rows, Rows]:
     """ReLU and its derivative."""
-    return _each(lambda h: jnp.maximum(h, 0), H), _each(lambda h: (h > 0).astype(h.dtype), H)
+    return each(lambda h: jnp.maximum(h, 0), H), each(lambda h: (h > 0).astype(h.dtype), H)
 
 
 def _here(task: Task, p: Particles, u: Rows, change: Rows) -> tuple[Rows, jax.Array, jax.Array]:
     """Pre-activations, residual and kernel of a state."""
-    H = _mix(task.X, _sum(p.w, change))
+    H = mix(task.X, plus(p.w, change))
     R, on = _positive(H)
-    f = (task.kappa / task.kappa_prime) * (_stacked(R) * p.mass[None]) @ as_matrix(u).T
+    f = (task.kappa / task.kappa_prime) * (stacked(R) * p.mass[None]) @ as_matrix(u).T
     return H, f - task.y, _kernel(task, p.mass, u, R, on, on)
 
 
 def begin(task: Task, p: Particles) -> State:
     """The state before training."""
-    still = _difference(p.w, p.w)
+    still = difference(p.w, p.w)
     H, e, K = _here(task, p, p.u, still)
     zero = jnp.zeros((), e.dtype)
     none = jnp.zeros((), jnp.int32)
@@ -314,7 +264,7 @@ def _attempt(task: Task, p: Particles, s: State, limits: Limits) -> _Try:
     """A step of length s.h, or to the target."""
     n, c = task.y.shape
     G = task.X @ task.X.T
-    w, flat = _sum(p.w, s.change), s.e.reshape(-1)
+    w, flat = plus(p.w, s.change), s.e.reshape(-1)
     values, vectors = jnp.linalg.eigh(s.K)
     h = _to_target(jnp.maximum(values, 0), vectors.T @ flat, limits.target, s.h)
     # The kernel goes on changing as it did in the last step, for as long as that is a part of it.
@@ -323,18 +273,18 @@ def _attempt(task: Task, p: Particles, s: State, limits: Limits) -> _Try:
     R0, on = _positive(s.H)
     pull = -task.kappa / n
     du, _, angle = _rotated(task, s.u, w, on, E)
-    on = _fractions(s.H, _mix(pull * E, _each(lambda u, d: u + 0.5 * d, s.u, du)), G, on)
+    on = _fractions(s.H, mix(pull * E, each(lambda u, d: u + 0.5 * d, s.u, du)), G, on)
     du1, dw1, _ = _rotated(task, s.u, w, on, E)
-    H1 = _sum(s.H, _mix(task.X, dw1))
-    R = _each(lambda a, b: 0.5 * (a + jnp.maximum(b, 0)), R0, H1)
-    between = _each(lambda u, d: u + 0.5 * d, s.u, du1)
-    integral, power = phi1(-h * _kernel(task, p.mass, between, R, _each(_secant, s.H, H1), on))
+    H1 = plus(s.H, mix(task.X, dw1))
+    R = each(lambda a, b: 0.5 * (a + jnp.maximum(b, 0)), R0, H1)
+    between = each(lambda u, d: u + 0.5 * d, s.u, du1)
+    integral, power = phi1(-h * _kernel(task, p.mass, between, R, each(_secant, s.H, H1), on))
     E = (h * integral @ flat).reshape(n, c)
-    on = _fractions(s.H, _mix(pull * E, between), G, on)
+    on = _fractions(s.H, mix(pull * E, between), G, on)
     du2, dw2, angle2 = _rotated(task, s.u, w, on, E)
-    u, change = _sum(s.u, du2), _sum(s.change, dw2)
+    u, change = plus(s.u, du2), plus(s.change, dw2)
     H, e, K = _here(task, p, u, change)
-    error = _error(p, change, u, _difference(dw2, dw1), _difference(du2, du1)) / limits.tolerance
+    error = _error(p, change, u, difference(dw2, dw1), difference(du2, du1)) / limits.tolerance
     off = jnp.linalg.norm(e.reshape(-1) - power @ flat) / jnp.linalg.norm(flat)
     error = jnp.maximum(error, off / OFF_KERNEL)
     fine = (jnp.maximum(angle, angle2) <= MOST_ANGLE) & jnp.isfinite(error)
@@ -347,13 +297,13 @@ def _error(p: Particles, change: Rows, u: Rows, wide: Rows, gain: Rows) -> jax.A
     A neuron weighs as much as it can contribute, u^2 + |w|^2: one that is small in w and large in u decides by its
     direction now what it does later.
     """
-    grown, apart = _difference(u, p.u), _dots(wide, wide)
-    moved = jnp.dot(p.mass, _dots(change, change) + _dots(grown, grown))
-    whole = jnp.sqrt(jnp.dot(p.mass, apart + _dots(gain, gain)) / moved)
-    w = _sum(p.w, change)
-    size = _dots(w, w)
-    weight = size + _dots(u, u)
-    lengths = size + ORIGIN * _dots(p.w, p.w)
+    grown, apart = difference(u, p.u), dots(wide, wide)
+    moved = jnp.dot(p.mass, dots(change, change) + dots(grown, grown))
+    whole = jnp.sqrt(jnp.dot(p.mass, apart + dots(gain, gain)) / moved)
+    w = plus(p.w, change)
+    size = dots(w, w)
+    weight = size + dots(u, u)
+    lengths = size + ORIGIN * dots(p.w, p.w)
     turned = jnp.dot(p.mass, weight * jnp.minimum(jnp.sqrt(apart / lengths), 1.0)) / jnp.dot(p.mass, weight)
     return jnp.maximum(whole, turned)
 
@@ -363,9 +313,9 @@ def _next(task: Task, p: Particles, s: State, limits: Limits) -> State:
     new = _attempt(task, p, s, limits)
     fits = new.error <= 1
     good = fits | ((s.rejected >= PATIENCE) & jnp.isfinite(new.error))
-    far_w = jnp.sqrt(jnp.dot(p.share, _dots(new.change, new.change))) / task.norm_w
-    grown = _difference(new.u, p.u)
-    far_a = jnp.sqrt(jnp.dot(p.share, _dots(grown, grown))) / (task.kappa_prime * task.norm_a)
+    far_w = jnp.sqrt(jnp.dot(p.share, dots(new.change, new.change))) / task.norm_w
+    grown = difference(new.u, p.u)
+    far_a = jnp.sqrt(jnp.dot(p.share, dots(grown, grown))) / (task.kappa_prime * task.norm_a)
     factor = jnp.where(jnp.isfinite(new.error), 0.9 / jnp.sqrt(jnp.maximum(new.error, 0.03)), 0.2)
     # Past such a neuron the step may be long again.
     factor = jnp.where(good & jnp.logical_not(fits), 5.0, factor)
@@ -375,8 +325,9 @@ def _next(task: Task, p: Particles, s: State, limits: Limits) -> State:
     status = jnp.where(tried >= limits.most, STEP_LIMIT, jnp.where(stalled, STALLED, RUNNING))
     status = jnp.where(good & (jnp.mean(jnp.square(new.e)) <= limits.target), CONVERGED, status).astype(jnp.int32)
     forced = s.forced + (good & jnp.logical_not(fits)).astype(jnp.int32)
+    far_w, far_a = jnp.maximum(s.far_w, far_w), jnp.maximum(s.far_a, far_a)
     moved = State(new.u, new.change, new.H, new.e, new.K, (new.K - s.K) / new.h, t, h, tried, s.taken + 1,
-                  jnp.zeros_like(s.rejected), forced, jnp.maximum(s.far_w, far_w), jnp.maximum(s.far_a, far_a), status)  # fmt: skip
+                  jnp.zeros_like(s.rejected), forced, far_w, far_a, status)  # fmt: skip
     kept = s._replace(h=h, tried=tried, rejected=s.rejected + 1, status=status)
     return jax.tree.map(lambda a, b: jnp.where(good, a, b), moved, kept)
 
