@@ -166,7 +166,7 @@ def _span(values: np.ndarray) -> tuple[float, float]:
 def exponents(data: dict[str, xarray.Dataset]) -> Figure:
     """Measured S_w against the exponent by sector, and their difference point by point; shaded: within 0.05.
 
-    ``points``, ``lazy`` and ``gaussian``, each with ``slope``, ``slope_se`` and ``theory`` (point), ``gamma`` and ``gamma_prime``.
+    ``points``, ``lazy`` and ``gaussian``, each with ``slope``, ``slope_se``, ``theory`` (point), ``gamma`` and ``gamma_prime``.
     ``lazy``, open marks: four points in one dimension where these deviate, in the sector a-lazy.
     """
     with style.context():

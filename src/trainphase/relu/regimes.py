@@ -14,6 +14,8 @@ from trainphase.systems.relu3 import relu3
 from trainphase.systems.relu3_ladder import ReLU3Ladder
 
 Record = dict[str, float]
+# Three layers take 50 to 400 steps; a net that rests at a saddle point takes any number.
+MOST_STEPS = 2000
 # Name -> (unit, meaning), of what a run reports.
 OBSERVABLES = {
     "loss": ("target units squared", "mean squared residual"),
@@ -110,6 +112,7 @@ def _three_layers(system: ReLU3Ladder, progress: Callable[[int, int], None] | No
     got = three_layer.slopes3(
         float(np.asarray(system.gamma3)), float(np.asarray(system.gamma2)), system.inputs, system.y, widths=plan.widths,
         seeds=plan.seeds, target=plan.target, antisymmetric=plan.antisymmetric, bias=system.bias, progress=tell,
+        max_steps=MOST_STEPS,
     )  # fmt: skip
     mine, other = (0, 1) if system.layer == "w1" else (1, 0)
     # (seeds, widths, layers) to (widths, seeds).
@@ -134,7 +137,7 @@ def widest(system: Any) -> tuple[dict[str, np.ndarray], Any, dict[str, float]]:
             gamma2=float(np.asarray(system.gamma2)), seed=system.plan.seeds[0], bias=system.bias,
             antisymmetric=system.plan.antisymmetric,
         )  # fmt: skip
-        run = three_layer.flow3(net, system.plan.target)
+        run = three_layer.flow3(net, system.plan.target, max_steps=MOST_STEPS)
         mine = 0 if system.layer == "w1" else 1
         series = {"time": run.times, "loss": run.losses, "relative_distance": run.distances[:, mine],
                   "relative_distance_a": run.distances[:, 2]}  # fmt: skip

@@ -246,6 +246,7 @@ def slopes3(
     bias: bool = True,
     antisymmetric: bool = False,
     w2_dtype: str = "float64",
+    max_steps: int = 20_000,
     progress: Callable[[int, int, Run3], None] | None = None,
 ) -> Slopes3:
     """Slopes over a ladder of widths; draws are independent between widths and seeds. Arguments: :func:`relu3`, :func:`flow3`.
@@ -263,7 +264,7 @@ def slopes3(
                 width, inputs, targets, gamma3=gamma3, gamma2=gamma2, seed=seed, bias=bias,
                 antisymmetric=antisymmetric, w2_dtype=w2_dtype,
             )  # fmt: skip
-            run = flow3(system, target, tolerance=tolerance)
+            run = flow3(system, target, tolerance=tolerance, max_steps=max_steps)
             distance[i, j] = [run.distance[layer] for layer in LAYERS]
             outcome[i, j], steps[i, j], seconds[i, j] = run.outcome, run.steps, run.seconds
             if progress is not None:

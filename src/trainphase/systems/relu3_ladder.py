@@ -70,7 +70,7 @@ class ReLU3Ladder(Flow):
 
 def relu3_ladder(
     gamma3: float = 1.5, gamma2: float = 0.0, width: Any = WIDTHS, layer: str = "w1", data: str = "points",
-    n: int | None = None, d: int | None = None, bias: str = "true", antisymmetric: str = "true", target: float = 1e-6,
+    n: int | None = None, d: int | None = None, bias: str = "true", antisymmetric: str = "false", target: float = 1e-6,
     seed: Any = SEEDS, data_dir: str | Path | None = None, search: Any = (),
 ) -> ReLU3Ladder:  # fmt: skip
     """Build the nets from their parameters; see ``trainphase run relu3 --help`` for their meaning."""

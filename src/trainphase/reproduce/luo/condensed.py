@@ -24,7 +24,7 @@ IMAGE_GAMMA, IMAGE_PRIME = (0.7, 1.0, 1.5), (-0.3, 0.0, 0.3)
 WINDOWS = {"points": condensation.WIDTH, "mnist": 0.3}
 WIDTHS = (1000, 10000)
 QUICK_IMAGE_WIDTHS, IMAGE_WIDTHS = (250, 1000), (1000, 4000)
-# Neurons that are kept for the picture and for the score, of larger nets.
+# Neurons of larger nets that are kept for the picture and the score.
 SHOWN = 2000
 # By how much the score of one draw may differ from that of another.
 CHANCE = 0.02
@@ -43,6 +43,17 @@ def axis_of(data: str, places: tuple[str, ...]) -> np.ndarray:
     return flat / np.linalg.norm(flat)
 
 
+def sample(tall: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many neurons that stand for all with an amplitude, and how many each stands for.
+
+    The first half are the tallest, each for itself; the others are evenly spaced in the order of the rest.
+    """
+    order = np.argsort(-tall, kind="stable")[: int(np.sum(tall > 0))]
+    first, rest = np.split(order, [count // 2])
+    taken = rest[np.linspace(0, rest.size - 1, count - first.size).astype(int)]
+    return np.concatenate([first, taken]), np.repeat([1.0, rest.size / taken.size], [first.size, taken.size])
+
+
 def piece(
     data: str, places: tuple[str, ...], points: Sequence[runs.Point], width: int, seed: int
 ) -> xarray.Dataset:  # fmt: skip
@@ -58,15 +69,12 @@ def piece(
     score, distance = np.zeros((len(points), 2)), np.zeros(len(points))
     for i, point in enumerate(points):
         run = ladder.train(*point, width, seed, size, level=-1)
-        real = np.flatnonzero(run.start.mass > 0)
-        # Evenly among all, so that both copies are seen.
-        shown = real[np.linspace(0, real.size - 1, count).astype(int)]
+        shown, stands = sample(condensation.amplitude(run.a, run.w) * (run.start.mass > 0), count)
         for k, (a, w) in enumerate(((run.start.a, run.start.w), (run.a, run.w))):
-            tall[i, k] = condensation.amplitude(a[:, shown], w[:, shown])
             view = w[:, shown]
+            tall[i, k] = condensation.amplitude(a[:, shown], view)
             angle[i, k] = condensation.orientation(view) if axis is None else axis @ condensation.directions(view)
-            # A sample of neurons is enough for the score: it is a mean over pairs.
-            score[i, k] = condensation.condensation(a[:, shown], view, width=WINDOWS[data])
+            score[i, k] = condensation.condensation(a[:, shown], view, stands, WINDOWS[data])
         distance[i] = run.relative_distance
     dims = ("point", "when", "neuron")
     return xarray.Dataset(

@@ -56,7 +56,7 @@ def _slope(context: Context, data: str, k: int) -> Measured:
     value, error = (float(part[name].values[k]) for name in ("slope", "slope_se"))
     if not np.isfinite(value):
         return untestable("a run did not reach the target loss")
-    return Measured(value, error, runs.words(part))
+    return Measured(value, error if np.isfinite(error) else None, runs.words(part))
 
 
 CLAIMS = (
