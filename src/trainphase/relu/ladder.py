@@ -261,14 +261,18 @@ def _trained(
 
 def history(
     gamma: float, gamma_prime: float, width: int, seed: int, sizes: Sizes, level: int = 1
-) -> dict[str, np.ndarray]:
-    """Rescaled time, mean squared residual and relative distances after every step of one net, arrays of shape (steps,)."""
+) -> tuple[dict[str, np.ndarray], Trained]:
+    """Rescaled time, mean squared residual and relative distances after every step of one net, arrays of shape (steps,).
+
+    Returns them by name, and the net at the end.
+    """
     kappa, kappa_prime = float(width) ** -gamma, float(width) ** -gamma_prime
     weights = draws(width, seed, sizes)
     bins, tolerance = LEVELS[level] if sizes.bins and LEVELS[level][0] * PER_BIN < width else ALL
     rows = []
     with precision("float64"):
-        task, particles, limits = _problem(kappa, kappa_prime, weights, sizes, _bundle(weights, sizes, bins), tolerance)
+        bundle = _bundle(weights, sizes, bins)
+        task, particles, limits = _problem(kappa, kappa_prime, weights, sizes, bundle, tolerance)
         state = two_layer.start(task, particles, limits, np.int32(0))
         while True:
             now = jax.device_get((state.t, state.e, state.far_w, state.far_a, state.taken, state.status))
@@ -278,7 +282,8 @@ def history(
                 break
             state = two_layer.advance(task, particles, state, limits, np.int32(1))
     names = ("time", "loss", "relative_distance", "relative_distance_a")
-    return dict(zip(names, np.array([row[:4] for row in rows]).T, strict=True))
+    end = _trained(state, bundle, kappa_prime, bins, (width, seed), np.nan)
+    return dict(zip(names, np.array([row[:4] for row in rows]).T, strict=True)), end
 
 
 def fit(widths: Sequence[float] | np.ndarray, distances: np.ndarray) -> tuple[float, float]:

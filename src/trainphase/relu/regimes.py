@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from trainphase.observables import condensation
 from trainphase.relu import ladder, three_layer
 from trainphase.systems.relu2 import Plan, ReLU2
 from trainphase.systems.relu3 import relu3
@@ -16,6 +17,8 @@ from trainphase.systems.relu3_ladder import ReLU3Ladder
 Record = dict[str, float]
 # Three layers take 50 to 400 steps; a net that rests at a saddle point takes any number.
 MOST_STEPS = 2000
+# Points over the range of one input, on which a function and its linearisation are compared.
+GRID = 201
 # Name -> (unit, meaning), of what a run reports.
 OBSERVABLES = {
     "loss": ("target units squared", "mean squared residual"),
@@ -26,6 +29,9 @@ OBSERVABLES = {
     "slope_other": ("1", "slope of the other layer"),
     "slope_other_se": ("1", "its standard error"),
     "error": ("1", "largest estimated relative error of a relative distance"),
+    "condensation": ("1", "chance that two units of amplitude have one direction, of the widest net"),
+    "directions": ("1", "directions that carry more than 1 % of the amplitude of the widest net"),
+    "linearisation": ("1", "rms distance of the function from its linearisation at the start, relative"),
     "kappa": ("1", "beta1 beta2 / alpha of the widest net"),
     "kappa_prime": ("1", "beta1 / beta2 of the widest net"),
 }
@@ -151,5 +157,21 @@ def widest(system: Any) -> tuple[dict[str, np.ndarray], Any, dict[str, float]]:
         ends = {"time": [0.0, run.time], "loss": [np.nan, run.loss], "relative_distance": [0.0, run.relative_distance],
                 "relative_distance_a": [0.0, run.relative_distance_a]}  # fmt: skip
         return {k: np.array(v) for k, v in ends.items()}, (run.a, run.w), scales
-    series = ladder.history(gamma, gamma_prime, width, seed, sizes)
-    return series, None, scales
+    series, run = ladder.history(gamma, gamma_prime, width, seed, sizes)
+    return series, (run.a, run.w), scales | _neurons(run, sizes, scales["kappa"])
+
+
+def _neurons(run: ladder.Trained, sizes: ladder.Sizes, kappa: float) -> dict[str, float]:
+    """How condensed the neurons of a net are, and how far its function is from its linearisation at the start."""
+    mass = run.start.mass
+    grid = sizes.X
+    if grid.shape[1] == 2 and np.all(grid[:, 1] == 1):
+        x = np.linspace(grid[:, 0].min(), grid[:, 0].max(), GRID)
+        grid = np.stack([x, np.ones(GRID)], 1)
+    f = condensation.function(grid, run.a, run.w, mass, kappa)
+    g = condensation.linearised(grid, (run.start.a, run.start.w), (run.a, run.w), mass, kappa)
+    return {
+        "condensation": condensation.condensation(run.a, run.w, mass),
+        "directions": float(condensation.active_directions(run.a, run.w, mass).shares.size),
+        "linearisation": condensation.function_distance(f, g),
+    }
