@@ -48,8 +48,9 @@ def command(
         output.note(f"{len(figures)} to reproduce, about {duration(seconds)} in all")
     say = None if quiet else output.note
     report = runner.reproduce(
-        figures, out, quick=quick, seed=seed, workers=workers, progress=progress(quiet, "pieces"), say=say
-    )
+        figures, out, quick=quick, seed=seed, workers=workers, progress=progress(quiet, "pieces"), say=say,
+        folders=environment.data_folders(),
+    )  # fmt: skip
     output.emit(report.to_json(), lambda: _text(report), as_json)
     if report.failures:
         first = report.failures[0]

@@ -54,6 +54,7 @@ class Context:
     quick : small sizes, for a look and for tests; the claims' tolerances must fit.
     seed : seed of everything random.
     executor : where the tiles of a sweep may be computed beside each other; None: in this process.
+    folders : where image data are looked for, besides the usual places.
     progress : ``start(total, done)``, ``advance(k)``, ``close()``; a figure may tell about its pieces of work.
     """
 
@@ -64,6 +65,7 @@ class Context:
     progress: Progress = field(default_factory=_Silent)
     memory: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
     executor: Executor | None = None
+    folders: tuple[str, ...] = ()
 
     def pick(self, quick: T, full: T) -> T:
         """One of two values, by the size of the run."""

