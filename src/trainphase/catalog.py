@@ -237,7 +237,7 @@ _QUADRATIC_MODELS = (
 _LUO, _ZHOU = "Luo, Xu, Ma, Zhang 2021", "Zhou, Zhou, Jin, Luo, Zhang, Xu 2022"
 _LADDER = (
     Param("data", "text", "points", "points (4 points of x^2), gaussian, digits, mnist, fashion-mnist, or a file .csv or .npz"),
-    Param("n", "int", None, "training samples; default: 4, 10, 45 images, or all rows of a file", "samples", 2, 1e6),
+    Param("n", "int", None, "training samples; default: 4, 10, 45 images, or all rows of a file", "samples", 1, 1e6),
     Param("d", "int", None, "input dimension of gaussian data, default 10", "inputs", 1, 1e6),
     Param("bias", "choice", "true", "append a 1 to every input", choices=("true", "false")),
 )
