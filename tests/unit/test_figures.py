@@ -200,7 +200,8 @@ def test_limits_are_the_outer_edges_of_the_cells() -> None:
 def test_labels_have_units_and_pure_numbers_have_none() -> None:
     ax = plane.draw(map_over(np.linspace(0, 1, 4), np.linspace(0, 1, 4)))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("lr (step size)", "scale")
-    assert style.symbol("z0") == "$z_{0}$" and style.symbol("a") == "$a$" and style.symbol("gamma") == "gamma"
+    assert style.symbol("z0") == "$z_{0}$" and style.symbol("a") == "$a$" and style.symbol("beta") == "beta"
+    assert style.symbol("gamma_prime") == r"$\gamma'$"
 
 
 def test_the_legend_lists_the_phases_that_occur() -> None:

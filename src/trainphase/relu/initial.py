@@ -2,8 +2,9 @@
 
 The flow of a neuron is linear in (u, w) as long as its active set stands still, and neurons meet only through the
 residual. So neurons of one active set, of nearly one direction of w and nearly one ratio of |a| to |w|, move alike up to
-their size, and one particle can stand for them: with their mean square of a, and their mean of a w, the function and its
-derivative along w are kept exactly at the start. What is lost is that members of a bin flip at slightly different times.
+their size, and a few particles can stand for them, which keep their means of a^2, of a w and of the products of w. What is
+lost is that members of a bin flip at slightly different times; and, of a start without a second copy, a part of f(0): a
+node may lie outside of the active set of its bin.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["Bundle", "Weights", "binned", "draw", "neurons"]
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """Particles: a (c, N), w (r, N), mass and share (N,); ``mass`` neurons each, ``share`` of them in the first copy."""
+    """Particles: a (c, N), w (r, N), mass and share (N,): weights in sums over all neurons, and over those of the first copy."""
 
     a: np.ndarray
     w: np.ndarray
