@@ -20,7 +20,7 @@ from trainphase.relu import descent as descent_of
 from trainphase.relu import initial, two_layer
 
 # Bins and the tolerance of a step: coarse, fine, finer; 0 bins for all neurons.
-LEVELS = ((24, 3e-2), (96, 1e-2), (400, 3e-3), (2048, 1e-3))
+LEVELS = ((32, 3e-2), (128, 1e-2), (512, 3e-3), (2048, 1e-3))
 ALL = (0, 1e-3)
 # Without bins the tolerance alone is refined.
 UNBINNED = ((0, 1e-2), (0, 3e-3), ALL)
