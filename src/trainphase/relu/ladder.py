@@ -116,7 +116,7 @@ class Trained:
 class Slope:
     """S_w over a ladder: least squares of ln RD over ln m, with the standard error of that fit.
 
-    distances, errors, losses : (widths, seeds); ``ends`` : outcomes. narrower : the slope without the widest nets.
+    distances, errors, losses : (widths, seeds). narrower : the slope without the widest nets.
     """
 
     widths: tuple[int, ...]

@@ -39,12 +39,12 @@ OBSERVABLES = {
 
 @functools.lru_cache(maxsize=8)
 def _sizes(X: Any, y: Any, plan: Plan) -> ladder.Sizes:
-    """One per data set and plan, so that draws and bins are shared over a diagram; X and y are looked up by identity."""
+    """One per data set and plan, so that draws and bins are shared over a diagram."""
     return ladder.Sizes(X.array, plan.outside, y.array, plan.antisymmetric, plan.target)
 
 
 class _Same:
-    """An array that is equal to itself only."""
+    """An array as a key: equal to every array with the same numbers."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = np.asarray(array)
