@@ -71,7 +71,7 @@ def flow(weights: initial.Weights, sizes: ladder.Sizes, gamma: float, gamma_prim
 
 def problem(bundle: initial.Bundle, sizes: ladder.Sizes, kappa: float, kappa_prime: float, weights: initial.Weights):
     scales = (np.float64(v) for v in (kappa, kappa_prime, weights.norm_w, weights.norm_a))
-    u, w = (two_layer.as_rows(v, sizes.X.size) for v in (kappa_prime * bundle.a, bundle.w))
+    u, w = kappa_prime * bundle.a, bundle.w
     return two_layer.Task(sizes.X, sizes.y, *scales), two_layer.Particles(u, w, bundle.mass, bundle.share)
 
 
@@ -134,14 +134,10 @@ def test_an_early_part_of_a_run_is_that_of_an_adaptive_runge_kutta():
     ).ys  # fmt: skip
     assert found is not None
     last = jax.tree.map(lambda v: np.asarray(v[0]), found)
-    mine = (p_matrix(end.u) * 128**0.2, p_matrix(p.w) + p_matrix(end.change))
+    mine = (np.asarray(end.u) * 128**0.2, np.asarray(p.w) + np.asarray(end.change))
     # A step at the tolerance 1e-5 is of second order, with an error of a fraction of that; some 100 steps add up.
     for got, want, first in zip(mine, last, start, strict=True):
         assert np.linalg.norm(got - want) <= 1e-3 * np.linalg.norm(want - first)
-
-
-def p_matrix(rows: two_layer.Rows) -> np.ndarray:
-    return np.asarray(two_layer.as_matrix(rows))
 
 
 @pytest.mark.parametrize(("gamma", "gamma_prime"), [(0.5, 0.0), (1.75, 0.0), (1.3, -0.3), (0.7, 0.4)])
@@ -231,7 +227,7 @@ def test_a_run_that_cannot_go_on_stalls():
     task, p = problem(initial.neurons(weights, True), sizes, 128**-1.0, 1.0, weights)
     limits = two_layer.Limits(np.float64(TARGET), np.float64(1e-3), np.int32(20_000))
     broken = two_layer.begin(task, p)
-    broken = broken._replace(t=broken.t + 1.0, H=tuple(h * np.nan for h in broken.H))
+    broken = broken._replace(t=broken.t + 1.0, H=broken.H * np.nan)
     end = two_layer.advance(task, p, broken, limits, np.int32(20_000))
     assert two_layer.OUTCOMES[int(end.status)] == "stalled"
     assert int(end.taken) == 0

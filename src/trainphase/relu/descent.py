@@ -65,9 +65,7 @@ def descend(net: Net, X: Any, y: Any, kappa: Any, kappa_prime: Any, h: Any, step
 
 
 @jax.jit
-def train(
-    first: Net, share: Any, X: Any, y: Any, kappa: Any, kappa_prime: Any, h: Any, target: Any, most: Any
-) -> Run:
+def train(first: Net, share: Any, X: Any, y: Any, kappa: Any, kappa_prime: Any, h: Any, target: Any, most: Any) -> Run:
     """From the start to the target, to the first rise of the loss, or to ``most`` steps.
 
     ``share``, (N,), counts the neurons whose distance is measured. Distances are looked at after every step.

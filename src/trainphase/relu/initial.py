@@ -9,7 +9,9 @@ node may lie outside of the active set of its bin.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,13 +51,11 @@ def binned(weights: Weights, X: np.ndarray, bins: int, antisymmetric: bool) -> B
     # The copy of a neuron with a < 0 is one with a > 0: bins of |a| serve both signs.
     for sign in (0.0,) if antisymmetric else (1.0, -1.0):
         mine = slice(None) if antisymmetric else a * sign > 0
-        height, v = np.abs(a[mine]), w[mine]
-        lengths = np.sqrt(v[:, 0] * v[:, 0] + v[:, 1] * v[:, 1])
-        ratio = height / np.maximum(lengths, 1e-300)
-        cells = _bins(height, v, lengths, ratio, X, bins)
+        net = _Net(a[mine], w[mine])
+        cells = _cells(net, X, bins)
         count = np.bincount(cells).astype(float)
-        above = np.bincount(cells, weights=a > 0, minlength=len(count)) if antisymmetric else count
-        for part, u, node in _nodes(cells, count, height, v, ratio):
+        above = count * _positive_part(net, cells, len(count)) if antisymmetric else count
+        for part, u, node in _nodes(net, cells, count):
             for side, share in ((1.0, above), (-1.0, count - above)) if antisymmetric else ((sign, count),):
                 groups.append((side * u, node, part * count, part * share))
     u, v, mass, share = (np.concatenate(column, axis=-1) for column in zip(*groups, strict=True))
@@ -63,71 +63,120 @@ def binned(weights: Weights, X: np.ndarray, bins: int, antisymmetric: bool) -> B
     return Bundle(u[None, kept], v[:, kept], mass[kept], share[kept])
 
 
-# Directions are told apart to this part of a turn when strips are laid out.
+def _positive_part(net: _Net, cells: np.ndarray, count: int) -> np.ndarray:
+    """The part of the weight of each cell that neurons with a > 0 have: what a neuron moves is in proportion to its size."""
+    sums = np.zeros((2, count))
+    for some, a, _, _, lengths in net.chunks():
+        weight = a * a + 0.5 * lengths * lengths
+        sums[0] += np.bincount(cells[some], weights=weight, minlength=count)
+        sums[1] += np.bincount(cells[some], weights=weight * (net.a[some] > 0), minlength=count)
+    return sums[1] / sums[0]
+
+
+# Neurons at a time: what is computed of them stays in cache, and in memory that the allocator keeps.
+CHUNK = 8192
+# Directions are told apart to this part of a turn, but exactly where the active set changes.
 DIRECTIONS = 4096
+# Ratios |a| / |w| are told apart to 1/32 of an octave, less than a cell holds: then no neuron need be sorted.
+OCTAVE_BITS = 5
+EXTREME = 1e9
 
 
-def _bins(
-    a: np.ndarray, w: np.ndarray, lengths: np.ndarray, ratio: np.ndarray, X: np.ndarray, bins: int
-) -> np.ndarray:
-    """The cell of each neuron: strips hold about the same share of a^2 + |w|^2 / 2.
+class _Net(NamedTuple):
+    """Neurons a (N,), w (N, 2), looked at chunk by chunk."""
+
+    a: np.ndarray
+    w: np.ndarray
+
+    def chunks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """Which neurons, |a|, the two components of w, and |w|."""
+        for k in range(0, len(self.a), CHUNK):
+            some = slice(k, k + CHUNK)
+            x, y = np.ascontiguousarray(self.w[some].T)
+            yield some, np.abs(self.a[some]), x, y, np.sqrt(x * x + y * y)
+
+
+def _cells(net: _Net, X: np.ndarray, bins: int) -> np.ndarray:
+    """The cell of each neuron: strips hold about the same share of the weight, a^2 + |w|^2 / 2.
 
     Half of the cells of a strip share its weight, the others its logarithm, down to single neurons at the largest and the
     smallest ratios: with small kappa m and large kappa' a few of these carry the whole fit.
     """
     strips = max(int(1.4 * np.sqrt(bins)), 1)
-    weight = a * a + 0.5 * lengths * lengths
-    angle = np.arctan2(w[:, 1], w[:, 0])
-    place = np.minimum(((angle / (2 * np.pi) + 0.5) * DIRECTIONS).astype(np.int64), DIRECTIONS - 1)
+    place, weight = np.empty(len(net.a), np.int64), np.empty(len(net.a))
+    low, high = np.inf, 0.0
+    for some, a, x, y, lengths in net.chunks():
+        weight[some] = a * a + 0.5 * lengths * lengths
+        place[some] = np.minimum((np.arctan2(y, x) / (2 * np.pi) + 0.5) * DIRECTIONS, DIRECTIONS - 1)
+        ratio = _ratio(a, lengths)
+        low, high = min(low, ratio.min()), max(high, ratio.max())
+    box = _strips(net, place, weight, X, strips)
+    top = _level(np.array([high]))
+    levels = int((top - _level(np.array([low])))[0]) + 1
+    for some, a, _, _, lengths in net.chunks():
+        box[some] = box[some] * levels + (top - _level(_ratio(a, lengths)))
+    # Boxes in use, strip by strip and from the largest ratio down; of a strip, the part before the middle of a box.
+    count = np.bincount(box)
+    full = np.flatnonzero(count)
+    mass, strip = np.bincount(box, weights=weight)[full], full // levels
+    new = np.diff(strip, prepend=-1) != 0
+    first, number = np.flatnonzero(new), np.cumsum(new) - 1
+    total = np.cumsum(mass)
+    before = np.append(0.0, total)[first]
+    members, whole = np.add.reduceat(count[full], first)[number], np.diff(before, append=total[-1])[number]
+    share = (total - 0.5 * mass - before[number]) / whole
+    tails = np.log1p(share * members) - np.log1p((1 - share) * members)
+    part = 0.5 * share + 0.25 * (1 + tails / np.log1p(members))
+    cell = (part * max(bins / strips, 1)).astype(np.int64)
+    count[full] = np.cumsum(new | (np.diff(cell, prepend=cell[0]) != 0)) - 1
+    return np.take(count, box, out=box, mode="clip")
+
+
+def _ratio(a: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    return np.clip(a / np.maximum(lengths, 1e-300), 1 / EXTREME, EXTREME)
+
+
+def _level(ratio: np.ndarray) -> np.ndarray:
+    """A whole number that grows as the logarithm does: the bits of a positive float32, but for straight pieces."""
+    return ratio.astype(np.float32).view(np.int32) >> (23 - OCTAVE_BITS)
+
+
+def _strips(net: _Net, place: np.ndarray, weight: np.ndarray, X: np.ndarray, strips: int) -> np.ndarray:
+    """The strip of directions of each neuron, cut where the active set changes, in the memory of ``place``: its direction."""
     total = np.cumsum(np.bincount(place, weights=weight, minlength=DIRECTIONS))
-    strip = np.minimum((total / total[-1] * strips).astype(np.int64), strips - 1)[place]
+    number = np.minimum((total / total[-1] * strips).astype(np.int64), strips - 1)
     # The active set changes where a direction is at right angles to an input: between these, an arc has one set.
     normal = np.sort(np.concatenate([np.arctan2(X[:, 0], -X[:, 1]), np.arctan2(-X[:, 0], X[:, 1])]))
-    key = strip * (len(normal) + 1) + np.searchsorted(normal, angle)
-    order = np.argsort(-ratio)
-    order = order[np.argsort(key[order].astype(np.int16 if key.max() < 2**15 else np.int64), kind="stable")]
-    number = _numbers(key[order])
-    total = np.cumsum(weight[order])
-    first = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
-    count = np.diff(np.append(first, len(a)))[number]
-    before = np.concatenate([[0.0], total])[first][number]
-    after = total[np.append(first[1:], len(a)) - 1][number]
-    share = (total - 0.5 * weight[order] - before) / (after - before)
-    tails = np.log1p(share * count) - np.log1p((1 - share) * count)
-    level = 0.5 * share + 0.25 * (1 + tails / np.log1p(count))
-    cell = np.empty(len(a), np.int64)
-    cell[order] = _numbers((level * max(bins / strips, 1)).astype(np.int64), number)
-    return cell
+    arcs = len(normal) + 1
+    edges = (np.arange(DIRECTIONS + 1) / DIRECTIONS - 0.5) * (2 * np.pi)
+    # Rounding may put an angle on the other side of an edge.
+    before, after = np.searchsorted(normal, edges[:-1] - 1e-12), np.searchsorted(normal, edges[1:] + 1e-12)
+    mixed = np.flatnonzero((before != after)[place])
+    exact = np.searchsorted(normal, np.arctan2(net.w[mixed, 1], net.w[mixed, 0]))
+    exact += number[place[mixed]] * arcs
+    strip = np.take(number * arcs + before, place, out=place, mode="clip")
+    strip[mixed] = exact
+    return strip
 
 
-def _numbers(*keys: np.ndarray) -> np.ndarray:
-    """0, 1, 2, ... : the next number wherever a key changes."""
-    new = np.zeros(len(keys[0]), bool)
-    for key in keys:
-        new[1:] |= key[1:] != key[:-1]
-    return np.cumsum(new)
-
-
-def _nodes(
-    cells: np.ndarray, count: np.ndarray, a: np.ndarray, w: np.ndarray, ratios: np.ndarray
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _nodes(net: _Net, cells: np.ndarray, count: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Four weights for each cell, with the cell's means of the squares and products of a and w.
 
     Along the mean direction of w this is a Gauss-Radau rule in the ratio: one node at the cell's smallest ratio, one within
     it. The larger of them is two, on both sides, for the spread across that direction. Returns of each node the part of
     the cell it stands for, a and w, shapes (cells,), (cells,) and (2, cells).
     """
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.bincount(cells, weights=values) / count
-
-    x, y = w[:, 0], w[:, 1]
+    sums = np.zeros((8, len(count)))
     ratio = np.full(len(count), np.inf)
-    np.minimum.at(ratio, cells, ratios)
-    along = np.stack([mean(x), mean(y)])
+    for some, a, x, y, lengths in net.chunks():
+        mine = cells[some]
+        for k, values in enumerate((x, y, x * x, x * y, y * y, a * a, a * x, a * y)):
+            sums[k] += np.bincount(mine, weights=values, minlength=len(count))
+        np.minimum.at(ratio, mine, a / np.maximum(lengths, 1e-300))
+    x, y, xx, xy, yy, aa, ax, ay = sums / count
+    along = np.stack([x, y])
     along = along / np.sqrt(np.sum(along * along, axis=0))
     across = np.stack([-along[1], along[0]])
-    xx, xy, yy, aa, ax, ay = mean(x * x), mean(x * y), mean(y * y), mean(a * a), mean(a * x), mean(a * y)
     # The same moments along p and across q, and of the rise a - ratio p, which is not negative.
     (c, s), (d, e) = along, across
     pp, pq, qq = c * c * xx + 2 * c * s * xy + s * s * yy, c * d * xx + (c * e + s * d) * xy + s * e * yy, 0 * xx

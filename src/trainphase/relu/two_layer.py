@@ -23,9 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from trainphase.relu.rows import Rows, as_matrix, as_rows, difference, dots, each, mix, plus, stacked, weigh
-
-__all__ = ["Limits", "Particles", "Rows", "State", "Task", "advance", "as_matrix", "as_rows", "begin", "phi1", "start"]
+from trainphase.relu.rows import dots, mix
 
 RUNNING, CONVERGED, STEP_LIMIT, STALLED = range(4)
 OUTCOMES = ("running", "converged", "step-limit", "stalled")
@@ -48,12 +46,12 @@ AIM = 0.999
 class Particles(NamedTuple):
     """The neurons of one net, each column standing for ``mass`` of them.
 
-    u : kappa' times output weights at the start, rows (c). w : input weights in the row space of the data, rows (r).
+    u : kappa' times output weights at the start, (c, N). w : input weights in the row space of the data, (r, N).
     mass : neurons that a particle stands for, (N,). share : those of them that count in the relative distance, (N,).
     """
 
-    u: Rows
-    w: Rows
+    u: Any
+    w: Any
     mass: Any
     share: Any
 
@@ -84,14 +82,14 @@ class Limits(NamedTuple):
 class State(NamedTuple):
     """A net under way; ``change`` is w - w(0), kept apart because it may be ten orders smaller than w.
 
-    H : pre-activations, rows (n). e : residuals, (n, c). K : kernel, (n c, n c), and ``rate``, its change per unit of time
-    over the last step. t : time. h : length of the next step. rejected : attempts in a row; forced : steps taken in spite of
-    their error. far_w, far_a : largest relative distances so far.
+    u (c, N), change (r, N). H : pre-activations, (n, N). e : residuals, (n, c). K : kernel, (n c, n c), and ``rate``, its
+    change per unit of time over the last step. t : time. h : length of the next step. rejected : attempts in a row; forced :
+    steps taken in spite of their error. far_w, far_a : largest relative distances so far.
     """
 
-    u: Rows
-    change: Rows
-    H: Rows
+    u: jax.Array
+    change: jax.Array
+    H: jax.Array
     e: jax.Array
     K: jax.Array
     rate: jax.Array
@@ -135,53 +133,49 @@ def _series(x: jax.Array, first: int) -> jax.Array:
     return total if first == 1 else 0.5 * total
 
 
-def _rotated(task: Task, u: Rows, w: Rows, on: Rows, E: jax.Array) -> tuple[Rows, Rows, jax.Array]:
+def _rotated(task: Task, u: jax.Array, w: jax.Array, on: jax.Array, E: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The changes of u and w, and the largest angle of the rotation, when ``on`` of each pre-activation feels E."""
     n, c = E.shape
     scale = task.kappa / n
     if c == 1:
-        S = mix(scale * task.X.T, weigh(E[:, 0], on))
-        flat = u[0] if u[0].ndim == 1 else u[0][0]
+        S = mix(scale * task.X.T, E * on)
+        flat = u[0]
         angle_2, along = dots(S, S), dots(S, w)
         sinh, cosh_1 = _series(angle_2, 1), _series(angle_2, 2)  # sinh(s) / s and (cosh(s) - 1) / s^2
         move = cosh_1 * along - sinh * flat
         gain = cosh_1 * angle_2 * flat - sinh * along
-        moved = each(lambda s: move.reshape((1,) * (s.ndim - 1) + (-1,)) * s, S)
-        return (gain.reshape(u[0].shape),), moved, jnp.sqrt(jnp.max(angle_2))
+        return gain[None], move[None] * S, jnp.sqrt(jnp.max(angle_2))
     angle = scale * jnp.linalg.norm(E) * jnp.sqrt(jnp.max(jnp.sum(jnp.square(task.X), axis=1)) * n)
     du, dw = u, w
-    total_u, total_w = difference(u, u), difference(w, w)
+    total_u, total_w = jnp.zeros_like(u), jnp.zeros_like(w)
     for k in range(1, 15):  # the angle is at most 1: 1 / 15! is below rounding
-        felt_u, felt_w = each(jnp.multiply, on, mix(task.X, dw)), each(jnp.multiply, on, mix(E, du))
+        felt_u, felt_w = on * mix(task.X, dw), on * mix(E, du)
         du, dw = mix(-(scale / k) * E.T, felt_u), mix(-(scale / k) * task.X.T, felt_w)
-        total_u, total_w = plus(total_u, du), plus(total_w, dw)
+        total_u, total_w = total_u + du, total_w + dw
     return total_u, total_w, angle
 
 
-def _kernel(task: Task, mass: jax.Array, u: Rows, R: Rows, seen: Rows, felt: Rows) -> jax.Array:
+def _kernel(task: Task, mass: jax.Array, u: jax.Array, R: jax.Array, seen: jax.Array, felt: jax.Array) -> jax.Array:
     """d f / dt = -K e, (n c, n c); ``seen`` is how f follows a pre-activation, ``felt`` how a force on it is felt."""
     n, c = task.y.shape
     scale = task.kappa * task.kappa / task.kappa_prime / n
-    heights, left, right = stacked(R), stacked(seen), stacked(felt)
-    outer, G = (heights * mass[None]) @ heights.T, task.X @ task.X.T
+    outer, G = (R * mass[None]) @ R.T, task.X @ task.X.T
     if c == 1:
-        return scale * (outer + G * ((left * (mass * dots(u, u))[None]) @ right.T))
-    U = as_matrix(u)
-    inner = jnp.einsum("ik,ck,jk,dk->icjd", left * mass[None], U, right, U, optimize="optimal") * G[:, None, :, None]
+        return scale * (outer + G * ((seen * (mass * dots(u, u))[None]) @ felt.T))
+    inner = jnp.einsum("ik,ck,jk,dk->icjd", seen * mass[None], u, felt, u, optimize="optimal") * G[:, None, :, None]
     both = inner + outer[:, None, :, None] * jnp.eye(c, dtype=outer.dtype)[None, :, None]
     return scale * both.reshape(n * c, n * c)
 
 
-def _fractions(H: Rows, force: Rows, G: jax.Array, on: Rows) -> Rows:
-    """The share of the step for which each pre-activation is positive, when it moves linearly, rows (n).
+def _fractions(H: jax.Array, force: jax.Array, G: jax.Array, on: jax.Array) -> jax.Array:
+    """The share of the step for which each pre-activation is positive, when it moves linearly, (n, N).
 
     ``force`` : what a step would exert on each, were it active all the time.
     """
-    own = weigh(jnp.diagonal(G), force)
+    own = jnp.diagonal(G)[:, None] * force
 
-    def sweep(_: Any, on: Rows) -> Rows:
-        others = difference(mix(G, each(jnp.multiply, on, force)), each(jnp.multiply, on, own))
-        return each(_fraction, H, others, own)
+    def sweep(_: Any, on: jax.Array) -> jax.Array:
+        return _fraction(H, mix(G, on * force) - on * own, own)
 
     return lax.fori_loop(0, SWEEPS, sweep, on)
 
@@ -206,22 +200,17 @@ def _secant(H: jax.Array, new: jax.Array) -> jax.Array:
     return jnp.where(still, (H > 0).astype(H.dtype), slope)
 
 
-def _positive(H: Rows) -> tuple[Rows, Rows]:
-    """ReLU and its derivative."""
-    return each(lambda h: jnp.maximum(h, 0), H), each(lambda h: (h > 0).astype(h.dtype), H)
-
-
-def _here(task: Task, p: Particles, u: Rows, change: Rows) -> tuple[Rows, jax.Array, jax.Array]:
+def _here(task: Task, p: Particles, u: jax.Array, change: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Pre-activations, residual and kernel of a state."""
-    H = mix(task.X, plus(p.w, change))
-    R, on = _positive(H)
-    f = (task.kappa / task.kappa_prime) * (stacked(R) * p.mass[None]) @ as_matrix(u).T
+    H = mix(task.X, p.w + change)
+    R, on = jnp.maximum(H, 0), (H > 0).astype(H.dtype)
+    f = (task.kappa / task.kappa_prime) * (R * p.mass[None]) @ u.T
     return H, f - task.y, _kernel(task, p.mass, u, R, on, on)
 
 
 def begin(task: Task, p: Particles) -> State:
     """The state before training."""
-    still = difference(p.w, p.w)
+    still = jnp.zeros_like(p.w)
     H, e, K = _here(task, p, p.u, still)
     zero = jnp.zeros((), e.dtype)
     none = jnp.zeros((), jnp.int32)
@@ -248,12 +237,18 @@ def _to_target(values: jax.Array, parts: jax.Array, target: jax.Array, h: jax.Ar
     return lax.cond(below(h), lambda: lax.fori_loop(0, 30, halve, (jnp.zeros_like(h), h))[1], lambda: h)
 
 
+def _once(h: jax.Array, f: Any, *args: Any) -> Any:
+    """f(*args), computed once: XLA would compute a cheap row again in each of its readers, but not what a branch returns."""
+    empty = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(f, *args))
+    return lax.cond(h >= 0, f, lambda *_: empty, *args)
+
+
 class _Try(NamedTuple):
     """Where a step ends, its error in units of the tolerance, and its length."""
 
-    u: Rows
-    change: Rows
-    H: Rows
+    u: jax.Array
+    change: jax.Array
+    H: jax.Array
     e: jax.Array
     K: jax.Array
     error: jax.Array
@@ -264,43 +259,45 @@ def _attempt(task: Task, p: Particles, s: State, limits: Limits) -> _Try:
     """A step of length s.h, or to the target."""
     n, c = task.y.shape
     G = task.X @ task.X.T
-    w, flat = plus(p.w, s.change), s.e.reshape(-1)
+    w, flat = p.w + s.change, s.e.reshape(-1)
     values, vectors = jnp.linalg.eigh(s.K)
     h = _to_target(jnp.maximum(values, 0), vectors.T @ flat, limits.target, s.h)
     # The kernel goes on changing as it did in the last step, for as long as that is a part of it.
     drift = jnp.minimum(0.5 * h, 0.5 * jnp.linalg.norm(s.K) / jnp.maximum(jnp.linalg.norm(s.rate), 1e-300))
     E = (h * phi1(-h * (s.K + drift * s.rate))[0] @ flat).reshape(n, c)
-    R0, on = _positive(s.H)
-    pull = -task.kappa / n
-    du, _, angle = _rotated(task, s.u, w, on, E)
-    on = _fractions(s.H, mix(pull * E, each(lambda u, d: u + 0.5 * d, s.u, du)), G, on)
-    du1, dw1, _ = _rotated(task, s.u, w, on, E)
-    H1 = plus(s.H, mix(task.X, dw1))
-    R = each(lambda a, b: 0.5 * (a + jnp.maximum(b, 0)), R0, H1)
-    between = each(lambda u, d: u + 0.5 * d, s.u, du1)
-    integral, power = phi1(-h * _kernel(task, p.mass, between, R, each(_secant, s.H, H1), on))
+
+    def force(E: jax.Array, du: jax.Array) -> jax.Array:
+        return mix(-task.kappa / n * E, s.u + 0.5 * du)
+
+    R0, on = jnp.maximum(s.H, 0), (s.H > 0).astype(s.H.dtype)
+    du, _, angle = _once(h, _rotated, task, s.u, w, on, E)
+    on = _fractions(s.H, _once(h, force, E, du), G, on)
+    du1, dw1, _ = _once(h, _rotated, task, s.u, w, on, E)
+    H1 = s.H + mix(task.X, dw1)
+    R = 0.5 * (R0 + jnp.maximum(H1, 0))
+    integral, power = phi1(-h * _kernel(task, p.mass, s.u + 0.5 * du1, R, _secant(s.H, H1), on))
     E = (h * integral @ flat).reshape(n, c)
-    on = _fractions(s.H, mix(pull * E, between), G, on)
-    du2, dw2, angle2 = _rotated(task, s.u, w, on, E)
-    u, change = plus(s.u, du2), plus(s.change, dw2)
+    on = _fractions(s.H, _once(h, force, E, du1), G, on)
+    du2, dw2, angle2 = _once(h, _rotated, task, s.u, w, on, E)
+    u, change = s.u + du2, s.change + dw2
     H, e, K = _here(task, p, u, change)
-    error = _error(p, change, u, difference(dw2, dw1), difference(du2, du1)) / limits.tolerance
+    error = _error(p, change, u, dw2 - dw1, du2 - du1) / limits.tolerance
     off = jnp.linalg.norm(e.reshape(-1) - power @ flat) / jnp.linalg.norm(flat)
     error = jnp.maximum(error, off / OFF_KERNEL)
     fine = (jnp.maximum(angle, angle2) <= MOST_ANGLE) & jnp.isfinite(error)
     return _Try(u, change, H, e, K, jnp.where(fine, error, jnp.inf), h)
 
 
-def _error(p: Particles, change: Rows, u: Rows, wide: Rows, gain: Rows) -> jax.Array:
+def _error(p: Particles, change: jax.Array, u: jax.Array, wide: jax.Array, gain: jax.Array) -> jax.Array:
     """How far two passes, ``wide`` apart in w and ``gain`` in u, differ: of the whole change, and in their directions.
 
     A neuron weighs as much as it can contribute, u^2 + |w|^2: one that is small in w and large in u decides by its
     direction now what it does later.
     """
-    grown, apart = difference(u, p.u), dots(wide, wide)
+    grown, apart = u - p.u, dots(wide, wide)
     moved = jnp.dot(p.mass, dots(change, change) + dots(grown, grown))
     whole = jnp.sqrt(jnp.dot(p.mass, apart + dots(gain, gain)) / moved)
-    w = plus(p.w, change)
+    w = p.w + change
     size = dots(w, w)
     weight = size + dots(u, u)
     lengths = size + ORIGIN * dots(p.w, p.w)
@@ -314,7 +311,7 @@ def _next(task: Task, p: Particles, s: State, limits: Limits) -> State:
     fits = new.error <= 1
     good = fits | ((s.rejected >= PATIENCE) & jnp.isfinite(new.error))
     far_w = jnp.sqrt(jnp.dot(p.share, dots(new.change, new.change))) / task.norm_w
-    grown = difference(new.u, p.u)
+    grown = new.u - p.u
     far_a = jnp.sqrt(jnp.dot(p.share, dots(grown, grown))) / (task.kappa_prime * task.norm_a)
     factor = jnp.where(jnp.isfinite(new.error), 0.9 / jnp.sqrt(jnp.maximum(new.error, 0.03)), 0.2)
     # Past such a neuron the step may be long again.
