@@ -1,8 +1,9 @@
 """One net trained to its loss target, and the slope S_w of its relative distance over a ladder of widths and seeds.
 
-A wide net over data of rank 2 is first binned: coarsely, then four times finer with a smaller tolerance, until twice the
-change of the relative distance is within the accuracy asked for, or there is a particle for every neuron. That change is
-the error estimate: it is mostly the error of the coarser of the two.
+A wide net over data of rank 2 is first binned: coarsely, then four times finer with a smaller tolerance, until the error
+is within the accuracy asked for, or there is a particle for every neuron. The error is estimated from the change of the
+relative distances, which is mostly the error of the coarser of the two. Where the second level is fine enough for the first
+seed of a width, the first one is enough for its other seeds.
 """
 
 from __future__ import annotations

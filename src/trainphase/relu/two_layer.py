@@ -39,6 +39,8 @@ OFF_KERNEL = 0.1
 PATIENCE = 4
 # Nor has one that is held there: of |w|^2 this part of its start is added where a direction is compared.
 ORIGIN = 1e-4
+# What counts as being at a kink, relative to the largest pre-activation of the neuron.
+AT_KINK = 1e-13
 # Training ends when the residual is below the target; the last step aims just below it.
 AIM = 0.999
 
@@ -195,7 +197,7 @@ def _fraction(H: jax.Array, others: jax.Array, own: jax.Array) -> jax.Array:
 def _secant(H: jax.Array, new: jax.Array) -> jax.Array:
     """How much of a change of a pre-activation the ReLU passes on."""
     moved = new - H
-    still = jnp.abs(moved) <= 1e-12 * jnp.abs(H)
+    still = jnp.abs(moved) <= AT_KINK * jnp.max(jnp.abs(H), axis=0, keepdims=True)
     slope = (jnp.maximum(new, 0) - jnp.maximum(H, 0)) / jnp.where(still, 1.0, moved)
     return jnp.where(still, (H > 0).astype(H.dtype), slope)
 
@@ -203,6 +205,8 @@ def _secant(H: jax.Array, new: jax.Array) -> jax.Array:
 def _here(task: Task, p: Particles, u: jax.Array, change: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Pre-activations, residual and kernel of a state."""
     H = mix(task.X, p.w + change)
+    # A neuron that is held at a kink is there to rounding; which side that is on must not decide the next step.
+    H = jnp.where(jnp.abs(H) <= AT_KINK * jnp.max(jnp.abs(H), axis=0, keepdims=True), 0.0, H)
     R, on = jnp.maximum(H, 0), (H > 0).astype(H.dtype)
     f = (task.kappa / task.kappa_prime) * (R * p.mass[None]) @ u.T
     return H, f - task.y, _kernel(task, p.mass, u, R, on, on)
@@ -214,7 +218,8 @@ def begin(task: Task, p: Particles) -> State:
     H, e, K = _here(task, p, p.u, still)
     zero = jnp.zeros((), e.dtype)
     none = jnp.zeros((), jnp.int32)
-    fastest = jnp.maximum(jnp.trace(K), task.kappa * jnp.max(jnp.abs(e)) * jnp.max(jnp.abs(task.X)))
+    longest = jnp.sqrt(jnp.max(jnp.sum(jnp.square(task.X), axis=1)))
+    fastest = jnp.maximum(jnp.trace(K), task.kappa * jnp.max(jnp.abs(e)) * longest)
     return State(p.u, still, H, e, K, jnp.zeros_like(K), zero, 1e-2 / fastest, none, none, none, none, zero, zero,
                  none)  # fmt: skip
 
@@ -281,26 +286,29 @@ def _attempt(task: Task, p: Particles, s: State, limits: Limits) -> _Try:
     du2, dw2, angle2 = _once(h, _rotated, task, s.u, w, on, E)
     u, change = s.u + du2, s.change + dw2
     H, e, K = _here(task, p, u, change)
-    error = _error(p, change, u, dw2 - dw1, du2 - du1) / limits.tolerance
+    error = _error(task, p, change, u, H, dw2 - dw1, du2 - du1) / limits.tolerance
     off = jnp.linalg.norm(e.reshape(-1) - power @ flat) / jnp.linalg.norm(flat)
     error = jnp.maximum(error, off / OFF_KERNEL)
     fine = (jnp.maximum(angle, angle2) <= MOST_ANGLE) & jnp.isfinite(error)
     return _Try(u, change, H, e, K, jnp.where(fine, error, jnp.inf), h)
 
 
-def _error(p: Particles, change: jax.Array, u: jax.Array, wide: jax.Array, gain: jax.Array) -> jax.Array:
+def _error(
+    task: Task, p: Particles, change: jax.Array, u: jax.Array, H: jax.Array, wide: jax.Array, gain: jax.Array
+) -> jax.Array:
     """How far two passes, ``wide`` apart in w and ``gain`` in u, differ: of the whole change, and in their directions.
 
     A neuron weighs as much as it can contribute, u^2 + |w|^2: one that is small in w and large in u decides by its
-    direction now what it does later.
+    direction now what it does later. |w| is that of the part the data see, by its pre-activations.
     """
     grown, apart = u - p.u, dots(wide, wide)
     moved = jnp.dot(p.mass, dots(change, change) + dots(grown, grown))
     whole = jnp.sqrt(jnp.dot(p.mass, apart + dots(gain, gain)) / moved)
-    w = p.w + change
-    size = dots(w, w)
+    G, first = task.X @ task.X.T, mix(task.X, p.w)
+    per = jnp.trace(G) / jnp.sum(jnp.square(G))
+    size = per * dots(H, H)
     weight = size + dots(u, u)
-    lengths = size + ORIGIN * dots(p.w, p.w)
+    lengths = size + ORIGIN * per * dots(first, first)
     turned = jnp.dot(p.mass, weight * jnp.minimum(jnp.sqrt(apart / lengths), 1.0)) / jnp.dot(p.mass, weight)
     return jnp.maximum(whole, turned)
 
