@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import itertools
-import json
 import platform
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from _machine import machine, one_cpu
+from _results import agreed, clock, place, print_requirements, span, within, write
 
 # Before NumPy and JAX count the CPUs they may use.
 FLAGS = one_cpu()
@@ -230,13 +230,6 @@ def compare_phases(a: np.ndarray, codes: np.ndarray, escaped: np.ndarray) -> dic
 # ---- the measurement
 
 
-def clock(work: Callable[[], Any]) -> float:
-    """Seconds that the work takes."""
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
-
-
 def check(
     a: np.ndarray, steps: int, few: int, kernels: dict[str, Kernel]
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
@@ -278,15 +271,9 @@ def measure(a: np.ndarray, steps: int, rounds: int, kernels: dict[str, Kernel]) 
     return rates
 
 
-def span(values: list[float]) -> dict[str, float]:
-    """Minimum, median and maximum."""
-    return {"min": min(values), "median": float(np.median(values)), "max": max(values)}
-
-
 def ratio(rates: dict[str, list[float]], one: str, two: str) -> dict[str, float]:
     """The ratio of the medians, with the spread of the ratios within a round."""
-    within = [p / q for p, q in zip(rates[one], rates[two], strict=True)]
-    return span(within) | {"of_medians": float(np.median(rates[one]) / np.median(rates[two]))}
+    return within(rates[one], rates[two]) | {"of_medians": float(np.median(rates[one]) / np.median(rates[two]))}
 
 
 def gcc_version() -> str:
@@ -308,8 +295,7 @@ def report(result: dict[str, Any]) -> None:
     print(f"\n{'survey over':24}{'min':>10}{'median':>10}{'max':>10}   of the medians")
     for name, r in result["ratios"].items():
         print(f"{name:24}" + "".join(f"{r[k]:10.3g}" for k in ("min", "median", "max")) + f"{r['of_medians']:13.3g}")
-    for need in result["requirements"]:
-        print(f"{'met' if need['met'] else 'NOT MET'}: {need['what']}: {need['value']:.3g}")
+    print_requirements(result["requirements"])
 
 
 def parsed() -> argparse.Namespace:
@@ -324,7 +310,7 @@ def parsed() -> argparse.Namespace:
     given = parser.parse_args()
     given.points = given.points or (32_768 if given.quick else 1_000_000)
     given.rounds = given.rounds or (3 if given.quick else 5)
-    given.out = given.out or HERE / "results" / ("orbit-quick.json" if given.quick else "orbit.json")
+    given.out = given.out or place("orbit", given.quick)
     if given.points < 1024 or given.rounds < 3 or given.steps < 10_000:
         parser.error("fewer than 1024 points, 3 rounds or 10000 steps compare nothing; give more")
     if shutil.which("gcc") is None:
@@ -340,9 +326,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         kernels = compiled(Path(folder), given.plant_fault, (32, 64) if given.quick else (32, 64, 128))
         checks, full_length = check(a, given.steps, few, kernels)
-        for found in checks:
-            print(f"{'agree' if not found['problems'] else 'DIFFER'}: {found['pair']}", *found["problems"], sep="; ")
-        if any(found["problems"] for found in checks):
+        if not agreed(checks):
             return 1
         rates = measure(a, given.steps, given.rounds, kernels)
         peak_fma = kernels["C fast-math"].peak()
@@ -362,8 +346,7 @@ def main() -> int:
         ],
     }  # fmt: skip
     report(result)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, given.out)
     return 3 if given.require and not all(need["met"] for need in result["requirements"]) else 0
 
 

@@ -22,7 +22,6 @@ over the shape of the model, in all rounds; a step counts as 2 D P^2 operations,
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from _machine import machine, one_cpu
+from _results import agreed, clock, place, print_requirements, span, within, write
 
 # Before NumPy and JAX count the CPUs they may use.
 FLAGS = one_cpu()
@@ -47,7 +47,6 @@ from trainphase.records import with_values  # noqa: E402
 from trainphase.survey import batch_axes  # noqa: E402
 from trainphase.systems.quadratic import Quadratic, draws  # noqa: E402
 
-HERE = Path(__file__).resolve().parent
 INNER = 25  # steps per compiled call in the breakdown
 DTYPES = ("float32", "float64")
 # Contenders that run one trajectory at a time: calls of 200 steps in a round.
@@ -197,13 +196,6 @@ def check(drawn: Draws, fault: bool) -> list[dict[str, Any]]:
 # ---- the measurement
 
 
-def clock(work: Callable[[], Any], timer: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds that the work takes."""
-    begin = timer()
-    work()
-    return timer() - begin
-
-
 def peak(D: int, P: int, dtype: str, timer: Callable[[], float]) -> dict[str, float]:
     """Operations per second of one matrix product, for each shape the better of XLA and NumPy, best of five."""
     shapes = [(n, n, n) for n in (1024, 1536, 2048)] + [(Quadratic.lanes, P, D * P), (D * P, P, Quadratic.lanes)]
@@ -283,15 +275,10 @@ def budget(rates: dict[str, list[float]], most: float) -> dict[str, float]:
     return {name: seconds / whole for name, seconds in parts.items()}
 
 
-def span(values: list[float]) -> dict[str, float]:
-    """Minimum, median and maximum."""
-    return {"min": min(values), "median": float(np.median(values)), "max": max(values)}
-
-
 def summary(got: dict[str, Any], dtype: str) -> dict[str, Any]:
     """Ratios within rounds, share of the peak, budget, requirements."""
     rates, most = got["rates"], got["peak"]
-    ratios = {k: span([p / q for p, q in zip(rates["trainphase"], rates[k], strict=True)]) for k in LOOPS}
+    ratios = {k: within(rates["trainphase"], rates[k]) for k in LOOPS}
     shares = {k: float(np.median(v)) / most for k, v in rates.items()}
     needs = [(f"trainphase over {k}", need[dtype], ratios[k]["median"])
              for k, need in (("NumPy", NEEDED_NUMPY), ("JAX", NEEDED_JAX)) if dtype in need]  # fmt: skip
@@ -316,8 +303,7 @@ def report(dtype: str, got: dict[str, Any], flops: float) -> None:
     print("where the time goes:  " + "; ".join(f"{name} {100 * share:.0f} %" for name, share in got["budget"].items()))
     for name, r in got["ratios"].items():
         print(f"over {name:19}" + "".join(f"{r[k]:10.3g}" for k in ("min", "median", "max")))
-    for need in got["requirements"]:
-        print(f"{'met' if need['met'] else 'NOT MET'}: {need['what']}: {need['value']:.3g}")
+    print_requirements(got["requirements"])
 
 
 def parsed() -> argparse.Namespace:
@@ -337,7 +323,7 @@ def parsed() -> argparse.Namespace:
     given.steps = given.steps or (1000 if given.quick else 5000)
     given.rounds = given.rounds or (3 if given.quick else 5)
     given.repeat = 4 if given.quick else 10
-    given.out = given.out or HERE / "results" / ("quadratic-quick.json" if given.quick else "quadratic.json")
+    given.out = given.out or place("quadratic", given.quick)
     if given.side < 8 or given.rounds < 3 or given.steps < 200:
         parser.error("fewer than 8 x 8 widths, 3 rounds or 200 steps compare nothing; give more")
     return given
@@ -349,9 +335,7 @@ def main() -> int:
     Q, z, J = draws(given.D, given.P, 0, "sym1")
     drawn = Draws(Q, z, J)
     checks = check(drawn, given.plant_fault)
-    for found in checks:
-        print(f"{'agree' if not found['problems'] else 'DIFFER'}: {found['pair']}", *found["problems"], sep="; ")
-    if any(found["problems"] for found in checks):
+    if not agreed(checks):
         return 1
     flops = 2.0 * given.D * given.P**2
     results = {}
@@ -362,8 +346,7 @@ def main() -> int:
         "benchmark": "quadratic", "D": given.D, "P": given.P, "side": given.side, "steps": given.steps,
         "rounds": given.rounds, "lanes": Quadratic.lanes, "machine": machine(FLAGS), "checks": checks, "results": results,
     }  # fmt: skip
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, given.out)
     met = all(need["met"] for got in results.values() for need in got["requirements"])
     return 3 if given.require and not met else 0
 

@@ -16,6 +16,7 @@ quarter of its step, in double precision, and a disagreement ends the program wi
 from __future__ import annotations
 
 from _machine import machine, one_cpu
+from _results import agreed, place, print_requirements, within, write
 
 # One CPU for this process and the one that it starts, before NumPy or JAX count the CPUs they may use.
 FLAGS = one_cpu()
@@ -243,7 +244,7 @@ def measure(torch: Torch, mine: Ours, given: argparse.Namespace) -> dict[str, An
         print(f"slopes: round {k + 1} of {given.rounds} done", file=sys.stderr, flush=True)
     for point, row in rows.items():
         row |= {"point": point, "lr0": STEPS[point][: len(given.widths)]}
-        row["ratios"] = {f"{a} / {b}": within(row[a], row[b]) for b in MINE for a in LOOPS}
+        row["ratios"] = {f"{a} / {b}": within(row[a], row[b]) if row[b] else None for b in MINE for a in LOOPS}
         if given.rule:
             # In double precision: in single the loss rises by rounding while a condensed network has not yet begun to grow.
             start = [RULE_LR0] * len(given.widths)
@@ -268,23 +269,13 @@ def measure_steps(torch: Torch, given: argparse.Namespace, x: np.ndarray, y: np.
                     work(given.image_steps)
                     row["trainphase"].append((timer() - begin) / given.image_steps)
                 row["PyTorch"] += torch.steps(file, width, dtype, given.image_steps)[key]
-            row["ratios"] = {"PyTorch / trainphase": within(row["PyTorch"], row["trainphase"])}
+            row["ratios"] = {"PyTorch / trainphase": within(row["PyTorch"], row["trainphase"]) if row["trainphase"] else None}
             # Forward and backward are two products each of (n, d) by (d, m) for PyTorch, of (n, n) by (n, m) for trainphase.
             row["gflops"] = [4e-9 * IMAGES * size * width / np.median(row[name]) if row[name] else None for name, size in
                              (("PyTorch", x.shape[1]), ("trainphase", IMAGES))]  # fmt: skip
             rows.append(row)
             print(f"steps at {width}, {dtype}: done", file=sys.stderr, flush=True)
     return rows
-
-
-def within(theirs: list[float], mine: list[float]) -> dict[str, float] | None:
-    """Ratios within a round: smallest, median, largest."""
-    return span([p / q for p, q in zip(theirs, mine, strict=True)]) if mine else None
-
-
-def span(values: list[float]) -> dict[str, float]:
-    """Minimum, median and maximum."""
-    return {"min": min(values), "median": float(np.median(values)), "max": max(values)}
 
 
 def requirements(points: list[dict[str, Any]], steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -331,8 +322,7 @@ def report(result: dict[str, Any]) -> None:
     for row in result["steps"]:
         rates = ", ".join("-" if rate is None else f"{rate:.0f}" for rate in row["gflops"])
         print(f"m = {row['width']:6} {row['dtype']}: {times(row)}   in products, Gflop/s: {rates}")
-    for need in result["requirements"]:
-        print(f"{'met' if need['met'] else 'NOT MET'}: {need['what']}: {need['value']:.3g}")
+    print_requirements(result["requirements"])
 
 
 def times(row: dict[str, Any]) -> str:
@@ -363,7 +353,7 @@ def parsed() -> argparse.Namespace:
     given.points = list(QUICK) if given.quick else list(STEPS)
     given.image_widths = IMAGE_WIDTHS[:1] if given.quick else IMAGE_WIDTHS
     given.image_steps = 3
-    given.out = given.out or HERE / "results" / ("relu-quick.json" if given.quick else "relu.json")
+    given.out = given.out or place("relu", given.quick)
     if given.rounds < 3:
         parser.error("fewer than 3 rounds compare nothing; give more")
     return given
@@ -377,9 +367,7 @@ def main() -> int:
         x, y, file, source = pictures(Path(folder), given.data_dir)
         mine = Ours(TARGET)
         checks = check(torch, mine, given, x, y, file)
-        for found in checks:
-            print(f"{'agree' if not found['problems'] else 'DIFFER'}: {found['pair']}", *found["problems"], sep="; ")
-        if any(found["problems"] for found in checks):
+        if not agreed(checks):
             return 1
         got = measure(torch, mine, given)
         steps = measure_steps(torch, given, x, y, file)
@@ -390,8 +378,7 @@ def main() -> int:
         "steps": steps, "requirements": requirements(got["points"], steps),
     }  # fmt: skip
     report(result)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, given.out)
     met = all(need["met"] or need["aim"] for need in result["requirements"])
     return 3 if given.require and not met else 0
 
