@@ -226,7 +226,7 @@ def boundary(
     Returns a BoundaryResult: crossings with their widths and the theory's value, and periodic windows.
     """
     from trainphase import verbs
-    from trainphase.axes import linspace
+    from trainphase.axes import check_tolerance
     from trainphase.records import Recipe
 
     _check(steps, starts, dtype)
@@ -247,9 +247,9 @@ def boundary(
     words = _words(_build(factory, name, {**fixed, key: float(hi)}), name, vocabulary)
     usual = (9, 0.01) if words == "regime" else (256, 1e-10)
     points, tol = points or usual[0], tol or usual[1]
-    if tol >= hi - lo:
-        raise RequestError(f"tol = {tol:g} is not below the width of the range {lo:g}:{hi:g}; give a smaller one")
-    axis = linspace(lo, hi, value.n if isinstance(value, Axis) else points).named(key)
+    # A range that is empty is refused first.
+    axis = Axis(key, float(lo), float(hi), value.n if isinstance(value, Axis) else points)
+    check_tolerance(f"tol = {tol:g}", tol, lo, hi)
     if of == "period" and words != "training":
         raise RequestError(f"of = 'period' needs the training vocabulary, and {name} is read in {words}; leave of out")
     recipe = Recipe(factory, fixed, _steps(words, steps, 131072), starts, dtype, samples=0, vocabulary=words)

@@ -77,6 +77,12 @@ def logspace(lo: float, hi: float, n: int) -> Axis:
     return Axis("", float(lo), float(hi), int(n), "log")
 
 
+def check_tolerance(asked: str, tol: float, lo: float, hi: float) -> None:
+    """RequestError unless results of width ``tol`` fit in the range from lo to hi; ``asked``: how the user wrote it."""
+    if not tol < hi - lo:
+        raise RequestError(f"{asked} is not below the width of the range {lo:g}:{hi:g}; give a smaller one")
+
+
 def values(items: Sequence[float]) -> Axis:
     """An axis through the listed values, in their order."""
     listed = tuple(float(v) for v in items)

@@ -104,6 +104,16 @@ def test_a_wide_tolerance_is_kept_and_honest() -> None:
         assert c.theory is not None and abs(c.at - c.theory) <= c.width / 2 + ROUNDING and c.width <= 1e-4
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [({"a": (0.9, 1.1), "tol": 0.2001}, "tol = 0.2001 is not below the width of the range 0.9:1.1"),
+     ({"a": (0.0, 1e-11)}, "tol = 1e-10 is not below"), ({"a": (2.0, 1.0)}, "a: the range 2:1 is empty")],
+)  # fmt: skip
+def test_a_tolerance_wider_than_the_range_and_an_empty_range_are_refused(asked: dict, says: str) -> None:
+    with pytest.raises(tp.RequestError, match=says):
+        tp.boundary("cubic", **asked)
+
+
 # --- windows ------------------------------------------------------------------------------------------------
 
 

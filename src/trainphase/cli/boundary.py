@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from trainphase.axes import check_tolerance
 from trainphase.cli import environment, options, output, parse
 from trainphase.cli.progress import counter
-from trainphase.errors import RequestError
 
 
 @options.system_command(
@@ -33,8 +33,8 @@ def command(
     info = options.named_system(system, "boundary")
     given = parse.for_boundary(info, params)
     lo, hi = next(value for value in given.values() if isinstance(value, tuple))
-    if tol is not None and tol >= hi - lo:
-        raise RequestError(f"--tol {tol:g} is not below the width of the range {lo:g}:{hi:g}; give a smaller one")
+    if tol is not None:
+        check_tolerance(f"--tol {tol:g}", tol, lo, hi)  # before JAX is loaded
     given |= environment.data_options(info, data_dir)
     environment.prepare_jax()
     from trainphase import api
