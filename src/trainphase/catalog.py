@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from trainphase.errors import RequestError
+from trainphase.relu.reported import REPORTED
 
 ENTRY_POINTS = "trainphase.systems"
 
@@ -307,18 +308,7 @@ OBSERVABLES: Mapping[str, tuple[str, str]] = {
     "conserved": ("1", "E~ recomputed from the state; its drift is the rounding of the run"),
     "curvature_start": ("1", "curvature before the first step"),
     "curvature_max": ("1", "largest curvature in the last quarter of the run; of a settled run, its final one"),
-    "relative_distance": ("1", "|w(t) - w(0)| / |w(0)| of the input weights (relu3: of the layer), the largest over time"),
-    "relative_distance_a": ("1", "the same of the output weights"),
-    "slope": ("1", "S_w, slope of ln(relative distance) over ln(width), from all widths and seeds"),
-    "slope_se": ("1", "standard error of the slope, of the scatter about the line"),
-    "slope_other": ("1", "slope of the other hidden layer"),
-    "slope_other_se": ("1", "standard error of the other layer's slope"),
-    "error": ("1", "largest estimated relative error of a relative distance of the ladder"),
-    "condensation": ("1", "chance that two units of amplitude |a||w| point the same way within 0.1 rad, of the widest net"),
-    "directions": ("1", "directions of input weights that carry more than 1 % of the amplitude"),
-    "linearisation": ("1", "rms distance of the function from its linearisation at the start, over the rms of the function"),
-    "kappa": ("1", "product of the initial scales over alpha, of the widest net"),
-    "kappa_prime": ("1", "beta1 / beta2 of the widest net"),
+    **{name: about for name, about in REPORTED.items() if name != "loss"},
     "lyapunov": ("1/step", "largest Lyapunov exponent, natural logarithm per step"),
     "lyapunov_se": ("1/step", "its standard error, from blocks of 128 steps"),
     "period": ("steps", "length of the cycle the run settles on, 1 to 64; none when it settles on none"),

@@ -23,6 +23,7 @@ from trainphase.observables import STANDARD, with_projection
 from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, Reading, Vocabulary
 from trainphase.records import Recipe, answer, batchable
 from trainphase.relu import regimes
+from trainphase.relu.reported import REPORTED
 from trainphase.system import Flow, Map, System
 from trainphase.trajectory import Trajectory, plain
 
@@ -97,7 +98,7 @@ def _ladder(
     times = series.pop("time")
     kept = ("slope", "slope_se", "slope_other", "slope_other_se", "relative_distance", "relative_distance_a", "error", "loss")
     summary = {k: float(record[k]) for k in kept if np.isfinite(record[k]) or "other" not in k} | scales
-    units, names = ({k: v[i] for k, v in regimes.OBSERVABLES.items()} for i in (0, 1))
+    units, names = ({k: v[i] for k, v in REPORTED.items()} for i in (0, 1))
     return Trajectory(
         name, dict(params), times, series, summary, "converged" if record["converged"] else "step-limit", reading,
         len(times) - 1, dtype, final, units, names, {}, plain(overlay.report(system)), provenance(system, dtype, command, flags),

@@ -19,22 +19,6 @@ Record = dict[str, float]
 MOST_STEPS = 2000
 # Points over the range of one input, on which a function and its linearisation are compared.
 GRID = 201
-# Name -> (unit, meaning), of what a run reports.
-OBSERVABLES = {
-    "loss": ("target units squared", "mean squared residual"),
-    "relative_distance": ("1", "distance of the input weights from their start over their length, the largest so far"),
-    "relative_distance_a": ("1", "the same of the output weights"),
-    "slope": ("1", "S_w, slope of ln(relative distance) over ln(width)"),
-    "slope_se": ("1", "its standard error"),
-    "slope_other": ("1", "slope of the other layer"),
-    "slope_other_se": ("1", "its standard error"),
-    "error": ("1", "largest estimated relative error of a relative distance"),
-    "condensation": ("1", "chance that two units of amplitude have one direction, of the widest net"),
-    "directions": ("1", "directions that carry more than 1 % of the amplitude of the widest net"),
-    "linearisation": ("1", "rms distance of the function from its linearisation at the start, relative"),
-    "kappa": ("1", "beta1 beta2 / alpha of the widest net"),
-    "kappa_prime": ("1", "beta1 / beta2 of the widest net"),
-}
 
 
 @functools.lru_cache(maxsize=8)
