@@ -157,13 +157,14 @@ class Torch:
 
 def pictures(folder: Path, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray, Path, str]:
     """The first images of MNIST, or made-up ones of that size (a step takes as long); with a 1 for the bias, and a file."""
+    from trainphase.data.targets import samples
+    from trainphase.errors import DataError
+
     source = "MNIST"
     try:
-        from trainphase.data.targets import samples
-
         found = samples("mnist", n=IMAGES, data_dir=data_dir)
         x, y = np.asarray(found.X, float), np.asarray(found.y, float)[:, 0]
-    except (ImportError, ValueError):
+    except DataError:
         rng, source = np.random.default_rng(0), "made up, of MNIST's size"
         x = rng.random((IMAGES, PIXELS)) * (rng.random((IMAGES, PIXELS)) < 0.2)
         y = rng.integers(0, 10, IMAGES).astype(float)
