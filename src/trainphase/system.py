@@ -80,7 +80,9 @@ class Map(System):
     - ``predict_test(state)`` and ``test_targets()``, optional: give test losses, of single and averaged predictions.
     - ``theory_inputs()``, optional: the numbers that the theory named by ``theory`` needs.
 
-    ``step`` must be pure and built from jax.numpy. ``trainphase.testing`` is the place for conformance checks.
+    - ``lanes``, ``lane_axis``, ``tile``, ``records``: class variables that cost or save time and change no result.
+
+    ``step`` must be pure and built from jax.numpy: it is compiled, batched and differentiated. Nothing checks that for you.
     """
 
     vocabularies: ClassVar[tuple[str, ...]] = ("training",)

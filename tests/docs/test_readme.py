@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from trainphase.cli.main import main
+from trainphase.data.tables import ENDINGS
+from trainphase.data.targets import SAMPLES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text()
@@ -47,6 +49,13 @@ def test_command(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         json.loads(out)
     if "--plot" in words:
         assert (tmp_path / words[words.index("--plot") + 1]).stat().st_size > 10_000
+
+
+def test_the_data_sets_of_the_nets_are_all_named() -> None:
+    listed = re.search(r"`data` is ([^.]*?), or\s+your (`\.csv` or `\.npz`)\.", TEXT)
+    assert listed is not None
+    assert set(re.findall(r"`([^`]+)`", listed[1])) == set(SAMPLES)
+    assert set(re.findall(r"`([^`]+)`", listed[2])) == set(ENDINGS)
 
 
 def test_the_readme_has_what_is_tested() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from trainphase import api, catalog
 from trainphase.data import DESIGNS
+from trainphase.data.tables import ENDINGS
+from trainphase.data.targets import SAMPLES
 from trainphase.errors import RequestError
 
 HIDDEN = {"data_dir", "search"}
@@ -42,6 +44,12 @@ def test_observables_are_those_of_a_run(info: catalog.SystemInfo) -> None:
 
 def test_designs_are_those_of_the_data_module() -> None:
     assert set(catalog.DATA) == set(DESIGNS)
+
+
+@pytest.mark.parametrize("name", ["relu2", "relu3"])
+def test_samples_are_those_of_the_data_module(name: str) -> None:
+    told = catalog.system(name).param("data").help.replace(",", " ").split()
+    assert {*SAMPLES, *ENDINGS} <= set(told)
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
