@@ -12,6 +12,7 @@ import xarray as xr
 
 from trainphase._arrays import precision
 from trainphase.relu.three_layer import flow3
+from trainphase.reproduce import four_points
 from trainphase.reproduce.claims import Verdict, check
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.luo import table, theory_map
@@ -165,10 +166,10 @@ def test_distance_claims_can_fail(tmp_path) -> None:
 
 def drawn_fits(*functions: Any) -> xr.Dataset:
     """Data of the item ``fits`` with these functions of x, twice each; the second is a trifle different."""
-    f = np.array([[[g(x) for x in fits.GRID]] * 2 for g in functions])
+    f = np.array([[[g(x) for x in four_points.GRID]] * 2 for g in functions])
     f[:, 1] *= 1 + 1e-6
     data = {"f": (("gamma3", "seed", "x"), f), "y": ("datum", X**2)}
-    return xr.Dataset(data, {"x": fits.GRID, "x_data": ("datum", X)}, {"width": 10})
+    return xr.Dataset(data, {"x": four_points.GRID, "x_data": ("datum", X)}, {"width": 10})
 
 
 def test_measures_of_fits(tmp_path) -> None:
@@ -177,12 +178,12 @@ def test_measures_of_fits(tmp_path) -> None:
 
     data = drawn_fits(lambda x: spline(x) + 0.03 * np.sin(40 * x), lambda x: x**2, spline)
     # f' of x^2 runs from -1 to 1, that of the spline from -2/3 to 2/3; sampled at a spacing of 1/300.
-    assert fits.roughness(data)[1, 0] == pytest.approx(1.5, abs=0.02)
-    assert fits.roughness(data)[2, 0] == pytest.approx(1.0, abs=1e-9)
-    assert fits.concentration(data)[2, 0] == pytest.approx(1.0, abs=1e-9)
-    assert fits.concentration(data)[1, 0] == pytest.approx(0.08, abs=0.01)  # 0.04 of a length of 1, twice
+    assert four_points.roughness(data)[1, 0] == pytest.approx(1.5, abs=0.02)
+    assert four_points.roughness(data)[2, 0] == pytest.approx(1.0, abs=1e-9)
+    assert four_points.concentration(data)[2, 0] == pytest.approx(1.0, abs=1e-9)
+    assert four_points.concentration(data)[1, 0] == pytest.approx(0.08, abs=0.01)  # 0.04 of a length of 1, twice
     # x^2 is off by 1/36 in the middle, of a largest target of 1/4.
-    assert fits.departure(data)[1, 0] == pytest.approx(1 / 9, abs=1e-6)
+    assert four_points.departure(data)[1, 0] == pytest.approx(1 / 9, abs=1e-6)
     smooth = drawn_fits(lambda x: spline(x) + 0.03 * np.sin(40 * x), lambda x: 0.9 * x**2, spline)
     assert set(verdicts(fits.FIGURE, context(fits.FIGURE, tmp_path, smooth)).values()) == {Verdict.AGREE}
     other_way = smooth.assign(f=smooth["f"][::-1].drop_vars("gamma3", errors="ignore"))

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase.observables import condensation
+from trainphase.reproduce import four_points
 from trainphase.reproduce.claims import Claim, Measured, absolute, exact
 from trainphase.reproduce.context import Context
+from trainphase.reproduce.four_points import GRID
 from trainphase.reproduce.luo import runs
 from trainphase.reproduce.runner import Figure
-from trainphase.reproduce.zhou.fits import concentration, departure, roughness
 
 if TYPE_CHECKING:
     import xarray
 
 GAMMAS = (0.5, 1.0, 1.75)
 WIDTH = 1000
-# Inputs that are drawn; between the outer data, spaced evenly, they contain the data.
-GRID = np.linspace(-0.6, 0.6, 361)
 WHERE = "Fig. 1.3"
 # Kinks at the inner data, b = -w x: at x = 1/6 with w > 0, and at x = -1/6 with w < 0.
 KINKS = (float(np.arctan2(-1, 6)), float(np.arctan2(-1, -6)))
@@ -125,45 +124,8 @@ def _scores(context: Context) -> Measured:
     return Measured(bool(score[0] < 1.1 * start < score[1] < 0.5 * score[2]), note=note)
 
 
-def _shape(context: Context, k: int) -> tuple[float, float, float, str]:
-    """Roughness, concentration and departure from the spline, means over seeds, and a note."""
-    curves = context.data()["curves"]
-    rough, share, apart = (float(measure(curves)[k].mean()) for measure in (roughness, concentration, departure))
-    note = (
-        f"f' varies {rough:.2f} times as much as that of the linear spline, {100 * share:.0f} % of it within 0.02 of the inner "
-        f"data; f is off the spline by {100 * apart:.1f} % of the largest target"
-    )
-    return rough, share, apart, note
-
-
-def _jagged(context: Context) -> Measured:
-    rough, _, _, note = _shape(context, 0)
-    return Measured(rough > 2, note=note)
-
-
-def _smooth(context: Context) -> Measured:
-    rough, share, _, note = _shape(context, 1)
-    return Measured(rough < 1.5 and share < 0.5, note=note)
-
-
-def _spline(context: Context) -> Measured:
-    _, _, apart, note = _shape(context, 2)
-    return Measured(apart <= 0.05, note=note)
-
-
 CLAIMS = (
-    Claim(
-        runs.PAPER, WHERE, "gamma = 0.5: f is jagged: f' varies more than twice as much between the data as it must", True,
-        exact("a convex f reaches the least, 1; a factor of 2 is far outside the scatter over seeds"), _jagged,
-    ),
-    Claim(
-        runs.PAPER, WHERE, "gamma = 1: f is smooth: f' varies less than 1.5 times the least, less than half of it at the data",
-        True, exact("f' of a parabola varies evenly: an eighth of it lies within 0.02 of the inner data"), _smooth,
-    ),
-    Claim(
-        runs.PAPER, WHERE, "gamma = 1.75: f is the linear spline, to 5 % of the largest target", True,
-        exact("a parabola is off by 11 %, so that 5 % tells the two apart"), _spline,
-    ),
+    *four_points.claims(runs.PAPER, WHERE, [f"gamma = {g:g}" for g in GAMMAS], lambda context: context.data()["curves"]),
     Claim(
         runs.PAPER, WHERE, "gamma = 0.5: orientations stay as they were: how far they turn, radians", 0.0,
         absolute(0.05, "they turn by about RD, 0.009, and more for small weights; the circle is 6.28 around"), _still,
