@@ -130,6 +130,22 @@ def test_columns_of_the_change_are_shortened_along_a_long_run() -> None:
     np.testing.assert_allclose(run.distances[-1], euler(system, run.time, 20_000), rtol=0.01)  # the tolerance
 
 
+@pytest.mark.parametrize(("gamma3", "antisymmetric", "dtype"), [(1.0, True, "float64"), (2.0, False, "float32")])
+def test_weights_at_the_end_are_those_of_the_run(gamma3: float, antisymmetric: bool, dtype: str) -> None:
+    system = relu3(30, X, Y, gamma3=gamma3, gamma2=0.0, seed=3, antisymmetric=antisymmetric, w2_dtype=dtype)
+    run = flow3(system, weights=True, tolerance=0.02)
+    assert run.steps > 64 and run.weights is not None  # more than 256 columns: the change of W2 has been shortened
+    # What the run says of itself comes from pre-activations carried along and from norms of factors. Sums of 30 and 900 terms;
+    # 1e-10 of the change of W2 is dropped at each shortening.
+    np.testing.assert_allclose(system.outputs(run.weights, system.X), run.predictions, rtol=1e-8)
+    np.testing.assert_allclose(system.relative_distances(run.weights), run.distances[-1], rtol=1e-8)
+    assert flow3(system, max_steps=1).weights is None
+    # With a check, those of the finer run.
+    checked = flow3(system, check=True, weights=True, max_steps=3)
+    assert checked.weights is not None
+    np.testing.assert_allclose(system.relative_distances(checked.weights), checked.distances[-1], rtol=1e-8)
+
+
 def test_outcomes_are_told_apart() -> None:
     system = relu3(20, X, Y, gamma3=1.5, gamma2=0.0)
     seen: list[int] = []

@@ -38,14 +38,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.sparse.linalg import svds
 
 from trainphase._arrays import precision
 from trainphase.errors import RequestError
-from trainphase.relu._step3 import Factors, attempt, layout, shorten, singular, start
-from trainphase.systems.relu3 import Data, ReLU3, relu3
+from trainphase.relu._step3 import Factors, State, attempt, layout, shorten, singular, start
+from trainphase.systems.relu3 import Data, Layers, ReLU3, relu3
 
 LAYERS: tuple[str, ...] = ("W1", "W2", "a")
 CONVERGED, STEP_LIMIT, TIME_LIMIT, STALLED = "converged", "step-limit", "time-limit", "stalled"
@@ -68,6 +69,7 @@ class Run3:
     steps, rejected : accepted and repeated steps. seconds : wall clock, compilation included.
     times, losses : shape (steps + 1,). distances : shape (steps + 1, 3), of W1, W2, a along the run.
     predictions : f on the data at the end, shape (n,).
+    weights : all weights at the end, rescaled (see :class:`trainphase.systems.relu3.Layers`); None unless asked for.
     """
 
     outcome: str
@@ -83,6 +85,7 @@ class Run3:
     losses: np.ndarray
     distances: np.ndarray
     predictions: np.ndarray
+    weights: Layers | None = None
 
 
 def flow3(
@@ -94,6 +97,7 @@ def flow3(
     max_steps: int = 20_000,
     max_time: float = math.inf,
     operator_norm: bool = False,
+    weights: bool = False,
     progress: Callable[[int, float, float], None] | None = None,
 ) -> Run3:
     """Gradient flow until mean(e^2) <= ``target``.
@@ -108,6 +112,7 @@ def flow3(
         difference as its uncertainty.
     max_steps, max_time : where to give up; time in units of s.
     operator_norm : also the relative distance of W2 in the operator norm, at the end.
+    weights : also the weights at the end; W2 is 8 m^2 bytes for each copy.
     progress : called after every accepted step with (steps, s, loss).
 
     Raises RequestError for a target, a tolerance or a limit that is not positive.
@@ -117,10 +122,10 @@ def flow3(
             raise RequestError(f"{name} = {value} is not positive; give a number above 0")
     system.check()
     with precision("float64"):
-        run = _run(system, target, _Control(tolerance, max_steps, max_time), operator_norm, progress)
+        run = _run(system, target, _Control(tolerance, max_steps, max_time), operator_norm, weights and not check, progress)
         if not check:
             return run
-        fine = _run(system, target, _Control(FINER * tolerance, max_steps, max_time), operator_norm, progress)
+        fine = _run(system, target, _Control(FINER * tolerance, max_steps, max_time), operator_norm, weights, progress)
     moved = {layer: abs(fine.distance[layer] - run.distance[layer]) for layer in LAYERS}
     return replace(fine, uncertainty=moved, seconds=run.seconds + fine.seconds)
 
@@ -170,7 +175,7 @@ class _Control:
         return STALLED if self.still >= STALL or math.sqrt(loss) <= noise else ""
 
 
-def _run(system: ReLU3, target: float, control: _Control, operator_norm: bool, progress: Any) -> Run3:
+def _run(system: ReLU3, target: float, control: _Control, operator_norm: bool, weights: bool, progress: Any) -> Run3:
     began = time.perf_counter()
     net, room = layout(system), len(system.y)
     columns = max(256, 16 * room)
@@ -201,7 +206,15 @@ def _run(system: ReLU3, target: float, control: _Control, operator_norm: bool, p
         outcome, dict(zip(LAYERS, distances.max(0).tolist(), strict=True)), dict.fromkeys(LAYERS, math.nan),
         _operator(system, factors, count) if operator_norm else math.nan, loss, control.s, control.steps, control.rejected,
         time.perf_counter() - began, times, losses, distances, np.asarray(state.e) + np.asarray(system.y),
+        _weights(system, state, factors, count) if weights else None,
     )  # fmt: skip
+
+
+def _weights(system: ReLU3, state: State, factors: Factors, count: int) -> Layers:
+    """The start and its change, as arrays of NumPy."""
+    start = system.init()
+    change = jnp.einsum("kpr,kmr->kpm", factors.A[:, :, :count], factors.B[:, :, :count])
+    return jax.tree.map(np.asarray, Layers(start.W1 + state.W1, start.W2 + change, start.a + state.a))
 
 
 def _operator(system: ReLU3, factors: Factors, count: int) -> float:

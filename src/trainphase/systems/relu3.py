@@ -110,20 +110,24 @@ class ReLU3(Flow):
         W1, W2 = (jnp.repeat(jnp.asarray(W)[None].astype(a.dtype), self.copies, 0) for W in (self.W1, self.W2))
         return Layers(W1, W2, jnp.stack([a, -a][: self.copies]))
 
-    def _activations(self, state: Layers) -> tuple[jax.Array, jax.Array]:
-        """Hidden activations, shape (copies, n, m). They are positive where the pre-activations are."""
-        h1 = jax.nn.relu(jnp.einsum("nd,kmd->knm", jnp.asarray(self.X), state.W1))
+    def _activations(self, state: Layers, X: Data) -> tuple[jax.Array, jax.Array]:
+        """Hidden activations at inputs X (n, d), shape (copies, n, m). They are positive where the pre-activations are."""
+        h1 = jax.nn.relu(jnp.einsum("nd,kmd->knm", jnp.asarray(X), state.W1))
         return h1, jax.nn.relu(jnp.einsum("knm,kpm->knp", h1, state.W2))
 
     def jacobian(self, state: Layers) -> Jacobian:
         """Forward and backward vectors of every sample."""
-        h1, h2 = self._activations(state)
+        h1, h2 = self._activations(state, self.X)
         s2 = jnp.where(h2 > 0, state.a[:, None, :], 0.0)
         return Jacobian(h1, h2, jnp.where(h1 > 0, jnp.einsum("knp,kpm->knm", s2, state.W2), 0.0), s2)
 
+    def outputs(self, state: Layers, X: Data) -> jax.Array:
+        """f at inputs X (n, d), the 1 of the biases included, in the units of y, shape (n,)."""
+        return self.kappa * jnp.einsum("knm,km->n", self._activations(state, X)[1], state.a)
+
     def residual(self, state: Layers) -> jax.Array:
         """e = f - y in the units of y, shape (n,)."""
-        return self.kappa * jnp.einsum("knm,km->n", self._activations(state)[1], state.a) - jnp.asarray(self.y)
+        return self.outputs(state, self.X) - jnp.asarray(self.y)
 
     def loss(self, state: Layers) -> jax.Array:
         """(1 / 2n) sum_i e_i^2."""
