@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainphase.relu.three_layer import LAYERS, flow3, slopes3
+from trainphase.relu import three_layer
+from trainphase.relu.three_layer import LAYERS, _Control, flow3, slopes3
 from trainphase.systems.relu3 import ReLU3, relu3
 
 X = np.array([-0.5, -1 / 6, 1 / 6, 0.5])
@@ -155,14 +156,48 @@ def test_outcomes_are_told_apart() -> None:
     assert limited.outcome == "time-limit" and limited.time == pytest.approx(0.01)
     assert flow3(system, 1e6).outcome == "converged" and flow3(system, 1e6).steps == 0
     dead = eqx.tree_at(lambda s: s.W2, system, -np.abs(np.asarray(system.W2)))
-    assert flow3(dead).outcome == "stalled"
+    assert flow3(dead).outcome == "at-rest"
     # A target below what double precision resolves.
     assert flow3(relu3(20, X, Y, scales=(1.0, 1.0, 1.0, 1e-6), antisymmetric=True), 1e-30, max_steps=500).outcome == "stalled"
     # No weights fit two targets at one input: the mean is learnt, and then nothing moves, but for rounding of large terms.
     apart = relu3(20, np.array([0.5, 0.5]), np.array([0.0, 1.0]), scales=(1.0, 1.0, 1.0, 1e-4))
     run = flow3(apart)
-    assert run.outcome == "stalled"
+    assert run.outcome == "at-rest"
     np.testing.assert_allclose(run.predictions, 0.5, atol=1e-6)
+
+
+def test_a_net_held_at_a_saddle_point_by_sliding_neurons_is_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Condensed on one direction it fits the mean of the targets. Kinks that sit on data keep its steps short for ever.
+    system = relu3(100, X, Y, gamma3=4.0, gamma2=-0.5, seed=0)
+    run = flow3(system, max_steps=1000)
+    assert run.outcome == "at-rest" and run.steps < 400
+    np.testing.assert_allclose(run.predictions, Y.mean(), rtol=1e-6)
+    # It is so: twice as many steps lead nowhere, and grow no longer.
+    monkeypatch.setattr(three_layer, "REST", 10_000)
+    on = flow3(system, max_steps=2 * run.steps)
+    assert on.outcome == "step-limit" and on.time > 1.5 * run.time
+    np.testing.assert_allclose(on.distances[-1], run.distances[-1], rtol=1e-9)
+
+
+def test_rest_is_told_from_slow_motion() -> None:
+    def ends(losses: np.ndarray, distances: np.ndarray, length: float) -> str:
+        control = _Control(tolerance=0.1, max_steps=10_000, max_time=np.inf, h=length)
+        outcome, before = "", float(losses[0])
+        for loss, distance in zip(losses.tolist(), distances.tolist(), strict=True):
+            control.steps, control.s = control.steps + 1, control.s + length
+            outcome = control.outcome(before, loss, np.full(3, distance), 1e-15, 1e-6)
+            before = loss
+            if outcome:
+                break
+        return outcome
+
+    k, same = np.arange(400.0), np.ones(400)
+    assert ends(same, same, 1.0) == "at-rest"
+    # The loss falls, or a weight moves, by 1e-7 over the last 300 steps: less than 1e-9 a step.
+    assert ends(1 - 3e-10 * k, same, 1.0) == ""
+    assert ends(same, 1 + 3e-10 * k, 1.0) == ""
+    # A weight that leaves a saddle point, e-fold in thirty steps, from 1e-10 of the whole: seen after seventy.
+    assert ends(same, 1 + 1e-10 * np.exp(k / 30), 1.0) == ""
 
 
 def test_slopes_over_widths_have_errors_from_seeds() -> None:

@@ -49,19 +49,24 @@ from trainphase.relu._step3 import Factors, State, attempt, layout, shorten, sin
 from trainphase.systems.relu3 import Data, Layers, ReLU3, relu3
 
 LAYERS: tuple[str, ...] = ("W1", "W2", "a")
-CONVERGED, STEP_LIMIT, TIME_LIMIT, STALLED = "converged", "step-limit", "time-limit", "stalled"
+CONVERGED, STEP_LIMIT, TIME_LIMIT = "converged", "step-limit", "time-limit"
+AT_REST, STALLED = "at-rest", "stalled"
 TOLERANCE, FINER = 0.05, 0.25
 SAFETY, GROWTH, SHRINK = 0.85, 5.0, 0.1
 FIRST_STEP = 0.01  # relative change of the fastest layer in the first step, before the step control knows better
 STALL = 30  # steps in a row that are refused, or that grow to the limit while the loss stands still
+# A net is at rest when loss and relative distances have stood still, to this part of themselves, for so many steps and since
+# the time was so many times less. Steps need not grow then: neurons that slide keep them short.
+STILL, REST, SINCE = 1e-9, 100, 4.0
 
 
 @dataclass(frozen=True)
 class Run3:
     """A run of the three-layer net.
 
-    outcome : "converged", "step-limit", "time-limit" or "stalled" (no weight moves the residual any more, or it is
-        below rounding).
+    outcome : "converged", "step-limit", "time-limit", "at-rest" (above the target the loss has stopped falling, and to
+        rounding no weight moves: such as at a saddle point) or "stalled" (rounding: the residual is below it, or no step
+        is accepted).
     distance : layer -> supremum over time of the relative distance (Frobenius norm; of the first copy).
     uncertainty : layer -> by how much ``distance`` moved when the tolerance was cut to a quarter; NaN unless checked.
     distance_operator : the relative distance of W2 at the end in the operator norm; NaN unless asked for.
@@ -145,6 +150,8 @@ class _Control:
     still: int = 0
     grew: bool = False
     most: float = GROWTH
+    # Steps, time, loss and distances when the net last moved.
+    moved: tuple[int, float, float, np.ndarray] | None = None
 
     def next(self) -> float:
         """The length of the next attempt."""
@@ -162,17 +169,34 @@ class _Control:
         self.s, self.steps, self.refused = self.s + used, self.steps + 1, 0
         return True
 
-    def outcome(self, before: float, loss: float, noise: float, target: float) -> str:
+    def outcome(self, before: float, loss: float, distances: np.ndarray, noise: float, target: float) -> str:
         """The outcome after an accepted step, or an empty word while the run goes on; ``noise`` is that of the residual."""
-        stands = abs(loss - before) <= max(1e-9 * before, 4 * noise * math.sqrt(before))
+        stands = self._stands(before, loss, noise)
         self.still = self.still + 1 if self.grew and stands else 0
         if loss <= target:
             return CONVERGED
+        if math.sqrt(loss) <= noise:
+            return STALLED
+        if self._rests(loss, distances, noise) or self.still >= STALL:
+            return AT_REST
         if self.steps >= self.max_steps:
             return STEP_LIMIT
         if self.s >= self.max_time * (1 - 1e-12):
             return TIME_LIMIT
-        return STALLED if self.still >= STALL or math.sqrt(loss) <= noise else ""
+        return ""
+
+    @staticmethod
+    def _stands(before: float, loss: float, noise: float) -> bool:
+        return abs(loss - before) <= max(STILL * before, 4 * noise * math.sqrt(before))
+
+    def _rests(self, loss: float, distances: np.ndarray, noise: float) -> bool:
+        """Whether loss and distances are what they were REST steps ago and when the time was a SINCE-th."""
+        if self.moved is not None:
+            steps, s, then, there = self.moved
+            if self._stands(then, loss, noise) and np.all(np.abs(distances - there) <= STILL * there):
+                return self.steps - steps >= REST and self.s >= SINCE * s
+        self.moved = self.steps, self.s, loss, distances
+        return False
 
 
 def _run(system: ReLU3, target: float, control: _Control, operator_norm: bool, weights: bool, progress: Any) -> Run3:
@@ -185,7 +209,7 @@ def _run(system: ReLU3, target: float, control: _Control, operator_norm: bool, w
     fastest = float(np.max(np.asarray(speeds) / sizes))
     loss = float(np.mean(np.square(np.asarray(state.e))))
     path = [(0.0, loss, np.zeros(3))]
-    outcome = CONVERGED if loss <= target else "" if fastest > 0 else STALLED
+    outcome = CONVERGED if loss <= target else "" if fastest > 0 else AT_REST
     control.h = FIRST_STEP / fastest if fastest > 0 else math.inf
     limits = jnp.asarray(target), jnp.asarray(control.tolerance)
     while not outcome:
@@ -200,7 +224,7 @@ def _run(system: ReLU3, target: float, control: _Control, operator_norm: bool, w
         path.append((control.s, loss, np.asarray(out["change"]) / sizes))
         if progress is not None:
             progress(control.steps, control.s, loss)
-        outcome = control.outcome(before, loss, float(out["noise"]), target)
+        outcome = control.outcome(before, loss, path[-1][2], float(out["noise"]), target)
     times, losses, distances = (np.array(column) for column in zip(*path, strict=True))
     return Run3(
         outcome, dict(zip(LAYERS, distances.max(0).tolist(), strict=True)), dict.fromkeys(LAYERS, math.nan),
