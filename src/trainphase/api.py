@@ -121,7 +121,8 @@ def _check(steps: int | None, starts: int, dtype: str) -> None:
 
 def run(
     system: Any, *, steps: int | None = None, starts: int = 8, dtype: str = "float64", vocabulary: str | None = None,
-    observables: tuple[Observable, ...] = (), command: str = "", flags: str = "", **params: Any,
+    observables: tuple[Observable, ...] = (), progress: Progress | None = None, command: str = "", flags: str = "",
+    **params: Any,
 ) -> Trajectory:  # fmt: skip
     """Run a system once and name its phase.
 
@@ -133,6 +134,7 @@ def run(
     starts : starts of the ensemble, for a map whose phase is over all starts.
     vocabulary : training or edge; default: the first that the system offers.
     observables : more observables to record beside the standard ones.
+    progress : told of each net of a ladder (regime vocabulary); other runs are one piece of work.
 
     Returns a Trajectory. Raises RequestError for a parameter that does not exist or is out of range.
     """
@@ -149,7 +151,7 @@ def run(
     words = _words(built, name, vocabulary)
     return verbs.run(
         name, built, shown, steps=_steps(words, steps, 4096), starts=starts, dtype=dtype, vocabulary=words,
-        observables=tuple(observables), command=command, flags=flags,
+        observables=tuple(observables), progress=progress, command=command, flags=flags,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ a ladder of widths and seeds.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -150,6 +150,23 @@ def _regime_record(system: Any, batched: tuple[str, ...], points: int) -> dict[s
             here = eqx.tree_at(lambda s: [getattr(s, n) for n in batched], system, list(place)) if batched else system
             known[place] = regimes.record(here)
         rows.append(known[place])
+    return _labelled(rows)
+
+
+def ladder_record(
+    recipe: Recipe, system: System, progress: regimes.Progress | None = None
+) -> tuple[dict[str, np.ndarray], regimes.Widest]:
+    """The record of one place by the regime vocabulary, arrays of length 1, and the widest net, traced, of its first seed.
+
+    ``progress(done, of)`` is called after each net of the ladder.
+    """
+    with _ONE_AT_A_TIME, precision(recipe.dtype):
+        record, widest = regimes.measure(with_values(system, {}, recipe.dtype)[0], progress, traced=True)
+    return _labelled([record]), widest
+
+
+def _labelled(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
+    """Records as arrays, each with its label by all widths and by all but the widest."""
     got = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     codes, margin, rule = regime(got)
     before = regime(got | {"slope": got["narrower"], "slope_se": got["narrower_se"]})[0]

@@ -16,12 +16,13 @@ from trainphase._version import __version__
 from trainphase.axes import Axis
 from trainphase.classifiers import RULES_OF
 from trainphase.engine.bisect import Bracket, search
+from trainphase.engine.sweep import Progress, Quiet
 from trainphase.errors import RequestError
 from trainphase.evolve import flow_series, series
 from trainphase.observable import Observable
 from trainphase.observables import STANDARD, with_projection
 from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, Reading, Vocabulary
-from trainphase.records import Recipe, answer, batchable
+from trainphase.records import Recipe, answer, batchable, ladder_record
 from trainphase.relu import regimes
 from trainphase.relu.reported import REPORTED
 from trainphase.system import Flow, Map, System
@@ -50,7 +51,8 @@ def provenance(system: System | None, dtype: str, command: str = "", flags: str 
 
 def run(
     name: str, system: System, params: Mapping[str, Any], *, steps: int, starts: int, dtype: str,
-    vocabulary: str = TRAINING.name, observables: tuple[Observable, ...] = (), command: str = "", flags: str = "",
+    vocabulary: str = TRAINING.name, observables: tuple[Observable, ...] = (), progress: Progress | None = None,
+    command: str = "", flags: str = "",
 ) -> Trajectory:  # fmt: skip
     """Run a system once, record its observables, and name its phase; see :func:`trainphase.run`."""
     system.check()
@@ -58,10 +60,10 @@ def run(
         given = ", ".join(f"{k} = {params[k]:g}" for k in ("z", "T", "E", "y", "eps") if isinstance(params.get(k), float | int))
         raise RequestError(f"{name} has no start with {given}: the curvature is too small for the residual; raise T")
     recipe = Recipe(type(system), {}, steps, starts, dtype, samples=0, vocabulary=vocabulary)
-    record = {k: v[0] for k, v in answer(recipe, system, {}).items()}
     chosen, words = STANDARD + tuple(observables), recipe.words
     if words is REGIME:
-        return _ladder(name, system, params, record, dtype, command, flags)
+        return _ladder(name, recipe, system, params, progress, command, flags)
+    record = {k: v[0] for k, v in answer(recipe, system, {}).items()}
     if words is EDGE:
         # What has settled or escaped is recorded to there: the rest would be more of the same.
         steps = max(1, min(recipe.horizon, int(np.ceil(record["run_steps"]))))
@@ -88,10 +90,17 @@ def run(
 
 
 def _ladder(
-    name: str, system: System, params: Mapping[str, Any], record: Mapping[str, Any], dtype: str, command: str, flags: str
+    name: str, recipe: Recipe, system: System, params: Mapping[str, Any], progress: Progress | None, command: str, flags: str
 ) -> Trajectory:
     """The trajectory of the widest net of the first seed, with the slope over the whole ladder."""
-    series, final, scales = regimes.widest(system)
+    progress = progress or Quiet()
+    try:
+        progress.start(regimes.nets(system), 0)
+        arrays, widest = ladder_record(recipe, system, lambda done, of: progress.advance(1))
+    finally:
+        progress.close()
+    record = {k: v[0] for k, v in arrays.items()}
+    series, final, scales = regimes.shown(system, widest)
     phase = REGIME.label(int(record["phase"]))
     evidence = {k: plain(v) for k, v in record.items()}
     reading = Reading(REGIME, phase, float(record["margin"]), _rule(REGIME, int(record["rule"])), evidence)
@@ -101,8 +110,8 @@ def _ladder(
     units, names = ({k: v[i] for k, v in REPORTED.items()} for i in (0, 1))
     return Trajectory(
         name, dict(params), times, series, summary, "converged" if record["converged"] else "step-limit", reading,
-        len(times) - 1, dtype, final, units, names, {}, plain(overlay.report(system)), provenance(system, dtype, command, flags),
-        "beta1 beta2",
+        len(times) - 1, recipe.dtype, final, units, names, {}, plain(overlay.report(system)),
+        provenance(system, recipe.dtype, command, flags), "beta1 beta2",
     )  # fmt: skip
 
 
@@ -202,10 +211,9 @@ def boundary(
 
     def ask(x: np.ndarray) -> np.ndarray:
         nonlocal asked
-        record = _ask(recipe, system, axis.name, x)
+        before = asked
+        record = _ask(recipe, system, axis.name, x, lambda k: report(before + k) if report is not None else None)
         asked += x.size
-        if report is not None:
-            report(asked)
         if recipe.words is REGIME:
             # The line between the regimes is where the slope changes its sign.
             return np.where(record["slope"] < 0, REGIME.index("linear"), REGIME.index("condensed"))
@@ -228,15 +236,20 @@ def boundary(
     return BoundaryResult(name, axis.name, tuple(crossings), tuple(windows), scan.evaluations)
 
 
-def _ask(recipe: Recipe, system: System, name: str, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Records at the values x, computed in batches of one size so that nothing is compiled twice."""
-    pieces = []
-    for k in range(0, x.size, BATCH):
-        part = x[k : k + BATCH]
-        # Ladders of nets are not batched.
-        more = 0 if recipe.words is REGIME else BATCH - part.size
-        batch = np.concatenate([part, np.full(more, part[-1])])
+def _ask(
+    recipe: Recipe, system: System, name: str, x: np.ndarray, report: Callable[[int], Any] = lambda k: None
+) -> dict[str, np.ndarray]:
+    """Records at the values x, computed in batches of one size so that nothing is compiled twice.
+
+    ``report`` is called with the number of values that are done.
+    """
+    # Ladders of nets are not batched, and each takes long enough to be told of.
+    pieces, size = [], 1 if recipe.words is REGIME else BATCH
+    for k in range(0, x.size, size):
+        part = x[k : k + size]
+        batch = np.concatenate([part, np.full(size - part.size, part[-1])])
         pieces.append({key: v[: part.size] for key, v in answer(recipe, system, {name: batch}).items()})
+        report(k + part.size)
     return {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
 
 

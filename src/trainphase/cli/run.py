@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from trainphase.cli import environment, options, output, parse
+from trainphase.cli.progress import progress
 
 
 @options.system_command(
@@ -20,11 +21,13 @@ from trainphase.cli import environment, options, output, parse
     click.option("--series", is_flag=True, help="With --json: the whole series of every observable."),
     options.plot_option,
     options.out_option,
+    click.option("--quiet", is_flag=True, help="No progress on standard error."),
 )
 @click.pass_context
 def command(
     ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, dtype: str,
-    vocabulary: str | None, series: bool, two_step: bool, plot: str | None, out: str | None, data_dir: str | None, as_json: bool,
+    vocabulary: str | None, series: bool, two_step: bool, plot: str | None, out: str | None, quiet: bool, data_dir: str | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Run SYSTEM once: its phase, how the run ended, and its observables.
 
@@ -40,7 +43,7 @@ def command(
 
     result = api.run(
         info.name, steps=steps, starts=starts, dtype=dtype, vocabulary=vocabulary, command=ctx.obj["command"],
-        flags=flags, **given,
+        flags=flags, progress=progress(quiet, "nets"), **given,
     )  # fmt: skip
     if two_step:
         result = result.two_step()

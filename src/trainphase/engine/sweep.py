@@ -45,7 +45,9 @@ class Progress(Protocol):
         """The sweep is over, however it ended."""
 
 
-class _Silent:
+class Quiet:
+    """Progress that nobody is told of."""
+
     def start(self, total: int, done: int) -> None: ...
 
     def advance(self, k: int) -> None: ...
@@ -116,7 +118,7 @@ def sweep(
     Cost: about 1 ms per tile and field for writing, and what ``Store.verify`` takes for the tiles kept.
     """
     tiles = list(dict.fromkeys(tuple(t) for t in tiles))
-    progress = progress or _Silent()
+    progress = progress or Quiet()
     pool = executor or ThreadPoolExecutor(1, thread_name_prefix="tile")
     limit = in_flight or 2 * _workers(pool)
     pending: dict[Future[Index], Index] = {}

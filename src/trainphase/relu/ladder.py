@@ -34,6 +34,7 @@ SAFETY = 2.5
 # Bins keep how much of their weight the first copy's a > 0 have, but not in which direction: this much over sqrt(width).
 SAMPLING = 0.5
 MOST_ATTEMPTS = 20_000
+SERIES = ("time", "loss", "relative_distance", "relative_distance_a")
 # Attempts between two looks of the host, which Ctrl-C waits for.
 LOOK = 2_000
 # Gradient descent: the paper's bound on steps, and how often the step may be halved (2^-40).
@@ -75,7 +76,8 @@ class Trained:
     relative_distance : sup of |w(t) - w(0)| / |w(0)| over all input weights of the first copy; relative_distance_a of the
     output weights. error : estimated relative error of the former; NaN where there was nothing to compare with. loss : mean
     squared residual. time : rescaled. bins : 0 where each neuron was a particle of its own. forced : steps whose error
-    was not within the tolerance.
+    was not within the tolerance. series : rescaled time, mean squared residual and relative distances after every step, by
+    name, of a flow that was traced; else None.
     """
 
     width: int
@@ -92,6 +94,7 @@ class Trained:
     kappa_prime: float
     start: initial.Bundle
     state: two_layer.State | _Descended = field(repr=False)
+    series: dict[str, np.ndarray] | None = field(default=None, repr=False)
 
     @property
     def particles(self) -> int:
@@ -142,7 +145,7 @@ class Slope:
 
 def train(
     gamma: float, gamma_prime: float, width: int, seed: int, sizes: Sizes, accuracy: float = 0.01, start: Any = None,
-    level: int | None = None, descent: float | None = None,
+    level: int | None = None, descent: float | None = None, traced: bool = False,
 ) -> Trained:  # fmt: skip
     """Gradient flow of the net at (gamma, gamma') to its target; with ``descent`` gradient descent, of that lr0.
 
@@ -150,6 +153,7 @@ def train(
     ----------
     accuracy : relative error to reach for the relative distance, where neurons are binned. ``level`` : this entry of LEVELS
         instead (-1: all neurons), without an error estimate. start : :class:`initial.Weights` instead of draws of the seed.
+    traced : keep what ``series`` of the result has; every step then costs a call.
     """
     kappa, kappa_prime = float(width) ** -gamma, float(width) ** -gamma_prime
     weights = start if start is not None else draws(width, seed, sizes)
@@ -163,7 +167,7 @@ def train(
         chosen = [*chosen, ALL] if chosen else list(UNBINNED)
     previous, found = (np.nan, np.nan), None
     for bins, tolerance in chosen:
-        found = _solve(kappa, kappa_prime, weights, sizes, bins, tolerance, (width, seed), previous)
+        found = _solve(kappa, kappa_prime, weights, sizes, bins, tolerance, (width, seed), previous, traced)
         if found.error <= accuracy or found.outcome != "converged":
             break
         previous = found.relative_distance, found.relative_distance_a
@@ -173,16 +177,26 @@ def train(
 
 def _solve(
     kappa: float, kappa_prime: float, weights: initial.Weights, sizes: Sizes, bins: int, tolerance: float,
-    who: tuple[int, int], previous: tuple[float, float],
+    who: tuple[int, int], previous: tuple[float, float], traced: bool,
 ) -> Trained:  # fmt: skip
     """One level."""
     bundle = _bundle(weights, sizes, bins)
     with precision("float64"):
         task, particles, limits = _problem(kappa, kappa_prime, weights, sizes, bundle, tolerance)
-        state = two_layer.start(task, particles, limits, np.int32(LOOK))
+        state = two_layer.start(task, particles, limits, np.int32(0 if traced else LOOK))
+        rows = [_row(state)]
         while int(state.status) == two_layer.RUNNING:
-            state = two_layer.advance(task, particles, state, limits, np.int32(LOOK))
-        return _trained(state, bundle, kappa_prime, bins, who, previous)
+            state = two_layer.advance(task, particles, state, limits, np.int32(1 if traced else LOOK))
+            if traced and int(state.taken) >= len(rows):
+                rows.append(_row(state))
+        found = _trained(state, bundle, kappa_prime, bins, who, previous)
+        return replace(found, series=dict(zip(SERIES, np.array(rows).T, strict=True))) if traced else found
+
+
+def _row(state: two_layer.State) -> tuple[float, ...]:
+    """What SERIES names."""
+    t, e, far_w, far_a = jax.device_get((state.t, state.e, state.far_w, state.far_a))
+    return float(t), float(np.mean(np.square(e))), float(far_w), float(far_a)
 
 
 def _problem(
@@ -267,33 +281,6 @@ def _trained(
     )  # fmt: skip
 
 
-def history(
-    gamma: float, gamma_prime: float, width: int, seed: int, sizes: Sizes, level: int = 1
-) -> tuple[dict[str, np.ndarray], Trained]:
-    """Rescaled time, mean squared residual and relative distances after every step of one net, arrays of shape (steps,).
-
-    Returns them by name, and the net at the end.
-    """
-    kappa, kappa_prime = float(width) ** -gamma, float(width) ** -gamma_prime
-    weights = draws(width, seed, sizes)
-    bins, tolerance = LEVELS[level] if sizes.bins and LEVELS[level][0] * PER_BIN < width else ALL
-    rows = []
-    with precision("float64"):
-        bundle = _bundle(weights, sizes, bins)
-        task, particles, limits = _problem(kappa, kappa_prime, weights, sizes, bundle, tolerance)
-        state = two_layer.start(task, particles, limits, np.int32(0))
-        while True:
-            now = jax.device_get((state.t, state.e, state.far_w, state.far_a, state.taken, state.status))
-            if not rows or now[4] > rows[-1][4]:
-                rows.append((float(now[0]), float(np.mean(np.square(now[1]))), float(now[2]), float(now[3]), int(now[4])))
-            if int(now[5]) != two_layer.RUNNING:
-                break
-            state = two_layer.advance(task, particles, state, limits, np.int32(1))
-    names = ("time", "loss", "relative_distance", "relative_distance_a")
-    end = _trained(state, bundle, kappa_prime, bins, (width, seed), (np.nan, np.nan))
-    return dict(zip(names, np.array([row[:4] for row in rows]).T, strict=True)), end
-
-
 def fit(widths: Sequence[float] | np.ndarray, distances: np.ndarray) -> tuple[float, float]:
     """Slope of ln RD over ln m and its standard error, from all widths and seeds; ``distances`` (widths, seeds).
 
@@ -314,12 +301,13 @@ def fit(widths: Sequence[float] | np.ndarray, distances: np.ndarray) -> tuple[fl
 def slope_along(
     place: Callable[[int], tuple[float, float]], widths: Sequence[int], seeds: Sequence[int], sizes: Sizes,
     accuracy: float = 0.05, starts: Callable[[int, int], initial.Weights] | None = None, descent: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None, traced: bool = False,
 ) -> Slope:  # fmt: skip
     """S_w over the widths and seeds; ``place(width)`` is (gamma, gamma').
 
     ``accuracy`` is that of each relative distance: over a factor of 40 in width two errors of 5 % in opposite directions
-    change the slope by 0.03, and common errors cancel. ``progress(done, of)`` is called after each net.
+    change the slope by 0.03, and common errors cancel. ``progress(done, of)`` is called after each net. ``traced`` : trace the
+    widest net of the first seed.
     """
     runs: list[list[Trained]] = []
     for k, width in enumerate(widths):
@@ -328,7 +316,8 @@ def slope_along(
             start = starts(width, seed) if starts is not None else None
             enough = row[0] if row and row[0].bins == LEVELS[1][0] and row[0].error <= accuracy else None
             if enough is None:
-                run = train(*place(width), width, seed, sizes, accuracy, start, descent=descent)
+                trace = traced and k == len(widths) - 1 and j == 0
+                run = train(*place(width), width, seed, sizes, accuracy, start, descent=descent, traced=trace)
             else:
                 run = replace(train(*place(width), width, seed, sizes, start=start, level=0), error=enough.error)
             row.append(run)

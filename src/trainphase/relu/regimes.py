@@ -11,11 +11,12 @@ import numpy as np
 from trainphase.observables import condensation
 from trainphase.relu import ladder, three_layer
 from trainphase.systems.relu2 import Plan, ReLU2
-from trainphase.systems.relu3 import relu3
 from trainphase.systems.relu3_ladder import ReLU3Ladder
 
 Record = dict[str, float]
-# Three layers take 50 to 400 steps; a net that rests at a saddle point takes any number.
+Progress = Callable[[int, int], None]
+Widest = ladder.Trained | three_layer.Run3
+# Three layers take 50 to 400 steps; one that creeps takes any number.
 MOST_STEPS = 2000
 # Points over the range of one input, on which a function and its linearisation are compared.
 GRID = 201
@@ -53,30 +54,39 @@ def place_of(system: ReLU2, width: int) -> tuple[float, float]:
     return -(beta1 + beta2 - alpha) / np.log(width), -(beta1 - beta2) / np.log(width)
 
 
-def slope_of(system: ReLU2, progress: Callable[[int, int], None] | None = None) -> ladder.Slope:
-    """S_w of the system."""
-    plan = system.plan
-    return ladder.slope_along(
-        lambda width: place_of(system, width), plan.widths, plan.seeds, sizes_of(system), plan.accuracy,
-        descent=plan.lr0 if plan.descent else None, progress=progress,
-    )  # fmt: skip
-
-
-def record(system: Any, progress: Callable[[int, int], None] | None = None) -> Record:
+def record(system: Any) -> Record:
     """Numbers of one place: slopes with and without the widest nets, distances, losses and what was spent.
 
     ``converged`` is 0 when a net did not reach its target.
     """
+    return measure(system)[0]
+
+
+def nets(system: Any) -> int:
+    """How many nets the ladder has."""
+    return len(system.plan.widths) * len(system.plan.seeds)
+
+
+def measure(system: Any, progress: Progress | None = None, traced: bool = False) -> tuple[Record, Widest]:
+    """The record of one place, and the widest net of the first seed.
+
+    ``progress(done, of)`` is called after each net. ``traced`` : keep what :func:`shown` draws; steps of that net cost more.
+    """
     if isinstance(system, ReLU3Ladder):
         return _three_layers(system, progress)
-    got = slope_of(system, progress)
+    plan = system.plan
+    got = ladder.slope_along(
+        lambda width: place_of(system, width), plan.widths, plan.seeds, sizes_of(system), plan.accuracy,
+        descent=plan.lr0 if plan.descent else None, progress=progress, traced=traced,
+    )  # fmt: skip
+    assert got.widest is not None
     last = len(got.widths) - 1
     return {
         "slope": got.slope, "slope_se": got.slope_se, "narrower": got.narrower, "narrower_se": got.narrower_se,
         "relative_distance": _mean(got.distances[last]), "relative_distance_a": _mean(got.distances_a[last]),
         "error": _largest(got.errors), "loss": float(np.max(got.losses)), "converged": float(got.converged),
         "particles": float(got.particles), "attempts": float(got.attempts), "slope_other": np.nan, "slope_other_se": np.nan,
-    }  # fmt: skip
+    }, got.widest  # fmt: skip
 
 
 def _mean(values: np.ndarray) -> float:
@@ -89,60 +99,57 @@ def _largest(errors: np.ndarray) -> float:
     return float(known.max()) if known.size else np.nan
 
 
-def _three_layers(system: ReLU3Ladder, progress: Callable[[int, int], None] | None) -> Record:
-    plan = system.plan
-    done = 0
+def _layer(system: ReLU3Ladder) -> int:
+    """Which of W1, W2 the regime is of."""
+    return 0 if system.layer == "w1" else 1
+
+
+def _three_layers(system: ReLU3Ladder, progress: Progress | None) -> tuple[Record, three_layer.Run3]:
+    plan, done = system.plan, 0
 
     def tell(*_: Any) -> None:
         nonlocal done
         done += 1
         if progress is not None:
-            progress(done, done)
+            progress(done, nets(system))
 
     got = three_layer.slopes3(
         float(np.asarray(system.gamma3)), float(np.asarray(system.gamma2)), system.inputs, system.y, widths=plan.widths,
         seeds=plan.seeds, target=plan.target, antisymmetric=plan.antisymmetric, bias=system.bias, progress=tell,
         max_steps=MOST_STEPS,
     )  # fmt: skip
-    mine, other = (0, 1) if system.layer == "w1" else (1, 0)
+    mine = _layer(system)
     # (seeds, widths, layers) to (widths, seeds).
-    distances = [np.moveaxis(got.distance[..., k], 0, 1) for k in (mine, other)]
-    converged = bool(np.all(got.outcome == "converged"))
+    distances = [np.moveaxis(got.distance[..., k], 0, 1) for k in (mine, 1 - mine)]
+    converged = bool(np.all(got.outcome == three_layer.CONVERGED))
     (slope, se), (narrower, narrower_se) = (ladder.fit(w, v) for w, v in
                                             ((plan.widths, distances[0]), (plan.widths[:-1], distances[0][:-1])))  # fmt: skip
     slope_other, other_se = ladder.fit(plan.widths, distances[1])
     return {
         "slope": slope, "slope_se": se, "narrower": narrower, "narrower_se": narrower_se,
         "relative_distance": _mean(distances[0][-1]), "relative_distance_a": _mean(got.distance[:, -1, 2]),
-        "error": np.nan, "loss": plan.target, "converged": float(converged), "particles": float(sum(plan.widths)),
+        "error": np.nan, "loss": float(np.max(got.loss)), "converged": float(converged), "particles": float(sum(plan.widths)),
         "attempts": float(got.steps.sum()), "slope_other": slope_other, "slope_other_se": other_se,
-    }  # fmt: skip
+    }, got.widest  # fmt: skip
 
 
-def widest(system: Any) -> tuple[dict[str, np.ndarray], Any, dict[str, float]]:
-    """Series of the widest net of the first seed, its final weights, and its scales."""
-    if isinstance(system, ReLU3Ladder):
-        net = relu3(
-            system.plan.widths[-1], system.inputs, system.y, gamma3=float(np.asarray(system.gamma3)),
-            gamma2=float(np.asarray(system.gamma2)), seed=system.plan.seeds[0], bias=system.bias,
-            antisymmetric=system.plan.antisymmetric,
-        )  # fmt: skip
-        run = three_layer.flow3(net, system.plan.target, max_steps=MOST_STEPS)
-        mine = 0 if system.layer == "w1" else 1
-        series = {"time": run.times, "loss": run.losses, "relative_distance": run.distances[:, mine],
-                  "relative_distance_a": run.distances[:, 2]}  # fmt: skip
-        return series, run.predictions, {"kappa": float(net.kappa)}
-    width, seed = system.plan.widths[-1], system.plan.seeds[0]
+def shown(system: Any, net: Widest) -> tuple[dict[str, np.ndarray], Any, dict[str, float]]:
+    """Series of the widest net of the first seed, what it ends as, and its scales and neurons in numbers.
+
+    It ends as its weights (a, w), that of three layers as its predictions on the data. Gradient descent has no series but its
+    two ends.
+    """
+    width = system.plan.widths[-1]
+    if isinstance(net, three_layer.Run3):
+        far = np.maximum.accumulate(net.distances, 0)
+        values = (net.times, net.losses, far[:, _layer(system)], far[:, 2])
+        series: dict[str, np.ndarray] = dict(zip(ladder.SERIES, values, strict=True))
+        return series, net.predictions, {"kappa": width ** -float(np.asarray(system.gamma3))}
     gamma, gamma_prime = place_of(system, width)
+    ends = (0.0, net.time), (np.nan, net.loss), (0.0, net.relative_distance), (0.0, net.relative_distance_a)
+    series = net.series or {name: np.array(pair) for name, pair in zip(ladder.SERIES, ends, strict=True)}
     scales = {"kappa": width**-gamma, "kappa_prime": width**-gamma_prime}
-    sizes = sizes_of(system)
-    if system.plan.descent:
-        run = ladder.train(gamma, gamma_prime, width, seed, sizes, descent=system.plan.lr0)
-        ends = {"time": [0.0, run.time], "loss": [np.nan, run.loss], "relative_distance": [0.0, run.relative_distance],
-                "relative_distance_a": [0.0, run.relative_distance_a]}  # fmt: skip
-        return {k: np.array(v) for k, v in ends.items()}, (run.a, run.w), scales
-    series, run = ladder.history(gamma, gamma_prime, width, seed, sizes)
-    return series, (run.a, run.w), scales | _neurons(run, sizes, scales["kappa"])
+    return dict(series), (net.a, net.w), scales | _neurons(net, sizes_of(system), scales["kappa"])
 
 
 def _neurons(run: ladder.Trained, sizes: ladder.Sizes, kappa: float) -> dict[str, float]:

@@ -57,7 +57,7 @@ FIRST_STEP = 0.01  # relative change of the fastest layer in the first step, bef
 STALL = 30  # steps in a row that are refused, or that grow to the limit while the loss stands still
 # A net is at rest when loss and relative distances have stood still, to this part of themselves, for so many steps and since
 # the time was so many times less. Steps need not grow then: neurons that slide keep them short.
-STILL, REST, SINCE = 1e-9, 100, 4.0
+STILL, REST, SINCE = 1e-9, 100, 2.0
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,8 @@ class Slopes3:
 
     slope, error : layer -> mean over seeds of the least-squares slope, and its standard error over seeds (NaN for one
         seed). Both are NaN when a run did not reach the target loss.
-    distance : shape (seeds, widths, 3), of W1, W2, a. outcome, steps, seconds : shape (seeds, widths).
+    distance : shape (seeds, widths, 3), of W1, W2, a. outcome, loss, steps, seconds : shape (seeds, widths).
+    widest : the run of the last width and the first seed.
     """
 
     slope: dict[str, float]
@@ -266,8 +267,10 @@ class Slopes3:
     widths: tuple[int, ...]
     distance: np.ndarray
     outcome: np.ndarray
+    loss: np.ndarray
     steps: np.ndarray
     seconds: np.ndarray
+    widest: Run3
 
 
 def slopes3(
@@ -294,7 +297,8 @@ def slopes3(
         raise RequestError(f"widths = {tuple(widths)} and seeds = {tuple(seeds)} give no slope; give two widths and a seed")
     shape = len(seeds), len(widths)
     distance, outcome = np.zeros((*shape, 3)), np.full(shape, "", "U16")
-    steps, seconds = np.zeros(shape, int), np.zeros(shape)
+    steps, seconds, loss = np.zeros(shape, int), np.zeros(shape), np.zeros(shape)
+    widest: Run3 | None = None
     for j, width in enumerate(widths):
         for i, seed in enumerate(seeds):
             system = relu3(
@@ -303,7 +307,8 @@ def slopes3(
             )  # fmt: skip
             run = flow3(system, target, tolerance=tolerance, max_steps=max_steps)
             distance[i, j] = [run.distance[layer] for layer in LAYERS]
-            outcome[i, j], steps[i, j], seconds[i, j] = run.outcome, run.steps, run.seconds
+            outcome[i, j], loss[i, j], steps[i, j], seconds[i, j] = run.outcome, run.loss, run.steps, run.seconds
+            widest = run if j == len(widths) - 1 and i == 0 else widest
             if progress is not None:
                 progress(seed, width, run)
     x = np.log(np.asarray(widths, float))
@@ -313,4 +318,5 @@ def slopes3(
     each = each if np.all(outcome == CONVERGED) else np.full_like(each, math.nan)
     error = each.std(0, ddof=1) / math.sqrt(len(seeds)) if len(seeds) > 1 else np.full(3, math.nan)
     named = [dict(zip(LAYERS, v.tolist(), strict=True)) for v in (each.mean(0), error)]
-    return Slopes3(named[0], named[1], tuple(widths), distance, outcome, steps, seconds)
+    assert widest is not None
+    return Slopes3(named[0], named[1], tuple(widths), distance, outcome, loss, steps, seconds, widest)
