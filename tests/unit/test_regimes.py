@@ -10,7 +10,7 @@ import pytest
 import trainphase as tp
 from trainphase.cli import progress as shown
 from trainphase.cli.main import main
-from trainphase.relu import ladder, three_layer
+from trainphase.relu import ladder, regimes, three_layer
 
 LADDER = {"width": "40,60", "seed": "0,1", "target": 1e-3}
 PLACES = [("relu2", {"gamma": 1.5}), ("relu2", {"gamma": 1.0, "flow": "false"}), ("relu3", {"gamma3": 2.0})]
@@ -78,6 +78,12 @@ def test_a_traced_net_is_the_same_net() -> None:
     assert traced.relative_distance == plain.relative_distance and traced.attempts == plain.attempts
     assert set(traced.series) == set(ladder.SERIES) and traced.series["time"][-1] == plain.time
     assert np.all(np.diff(traced.series["time"]) > 0) and traced.series["relative_distance"][0] == 0
+
+
+def test_directions_of_very_many_neurons_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regimes, "MOST_COMPARED", 63)
+    run = tp.run("relu2", **LADDER)
+    assert "linearisation" in run.summary and not {"condensation", "directions"} & set(run.summary)
 
 
 def test_a_search_for_a_boundary_tells_of_every_ladder() -> None:
