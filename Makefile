@@ -4,7 +4,10 @@
 VENV ?= .venv
 # Exact versions, for results that can be had again. "make demo CONSTRAINTS=" takes the newest that pyproject allows.
 CONSTRAINTS ?= requirements/ci.txt
-# More arguments for pytest, for example: make test PYTEST_ARGS="-n 2 tests/unit"
+# Processes that run the tests side by side. Most of the time goes into compiling, which takes one core. Each process takes
+# up to 3 GB and compiles for itself, so many are no gain. For a debugger: make test WORKERS=0 PYTEST_ARGS="--pdb tests/unit"
+WORKERS ?= 2
+# More arguments for pytest, for example: make test PYTEST_ARGS="-x tests/unit"
 PYTEST_ARGS ?=
 # More arguments for the demonstration and for the benchmark.
 DEMO_ARGS ?=
@@ -32,7 +35,7 @@ demo: $(RUN_READY) ## set up and run the main job on real images: a table and a 
 	$(BIN)/trainphase demo $(DEMO_ARGS)
 
 test: $(DEV_READY) ## set up and run the tests (without those marked slow or gpu)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(DEV_READY) ## style: ruff's rules and import order
 	$(BIN)/ruff check --output-format concise .
