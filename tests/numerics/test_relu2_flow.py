@@ -172,6 +172,21 @@ def test_function_space_is_weight_space_by_fixed_steps():
     np.testing.assert_allclose(found[1], found[0], rtol=1e-8)
 
 
+def test_steps_of_pre_activations_are_steps_of_weights():
+    _, _, sizes, few = spaces()
+    net, kappa, h, loss = descent.Net(few.a.T, few.w.T), 200**-0.8, 0.5 * 200**0.8, 0.0
+    for _ in range(30):
+        H = sizes.X @ net.w
+        e = kappa * np.maximum(H, 0) @ net.a.T - sizes.y
+        loss, turn = np.mean(np.square(e)), h * kappa / 20 * sizes.X.T @ ((H > 0) * (e @ net.a))
+        net = descent.Net(net.a - h * kappa / 20 * e.T @ np.maximum(H, 0), net.w - turn)
+    got, losses = descent.descend(descent.Net(few.a.T, few.w.T), sizes.X, sizes.y, kappa, 1.0, h, 30)
+    # Sums of 20 products in another order, 30 times.
+    np.testing.assert_allclose(losses[-1], loss, rtol=1e-11)
+    for mine, theirs in zip(got, net, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-12 * float(np.max(np.abs(theirs))))
+
+
 @pytest.mark.parametrize("gamma", [0.5, 0.8, 1.5])
 def test_function_space_is_weight_space_by_the_flow(gamma):
     """The same steps are chosen, though neurons are held at kinks: rounding must not decide on which side a step begins."""

@@ -2,7 +2,8 @@
 loss rises.
 
 In the rescaled variables a step of size lr is one of h = lr / (beta1 beta2); with lr = lr0 sqrt(beta1 beta2) alpha and
-beta1 beta2 = 1, h = lr0 / kappa. Only the row space of the data is advanced: n coordinates per neuron and not d.
+beta1 beta2 = 1, h = lr0 / kappa. What is advanced are the pre-activations, n numbers per neuron, by the Gram matrix: one
+product a step instead of two, and none with the d input weights.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Net(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Under way: the net, the steps taken, the mean squared residual, and the largest distances so far."""
+    """At the end: the net, the steps taken, the mean squared residual, and the largest distances."""
 
     net: Net
     steps: jax.Array
@@ -38,30 +39,49 @@ class Run(NamedTuple):
     status: jax.Array
 
 
-def residual(net: Net, X: Any, y: Any, kappa: Any) -> tuple[jax.Array, jax.Array]:
-    """f - y, (n, c), and the pre-activations, (n, N)."""
-    H = X @ net.w
-    return kappa * jnp.maximum(H, 0) @ net.a.T - y, H
+class _State(NamedTuple):
+    """a : (c, N). H : pre-activations, (n, N). forces : their sum, (n, N): w has changed by -X^T forces, H by -X X^T forces."""
+
+    a: jax.Array
+    H: jax.Array
+    forces: jax.Array
 
 
-def step(net: Net, X: Any, y: Any, kappa: Any, kappa_prime: Any, h: Any) -> tuple[Net, jax.Array]:
+class _Problem(NamedTuple):
+    """G = X X^T, targets (n, c), scales, and the rescaled step h."""
+
+    G: Any
+    y: Any
+    kappa: Any
+    kappa_prime: Any
+    h: Any
+
+
+def _begin(first: Net, X: Any) -> _State:
+    H = X @ first.w
+    return _State(jnp.asarray(first.a), H, jnp.zeros_like(H))
+
+
+def _end(first: Net, X: Any, now: _State) -> Net:
+    return Net(now.a, first.w - X.T @ now.forces)
+
+
+def _step(p: _Problem, now: _State) -> tuple[_State, jax.Array]:
     """One step of descent, and the mean squared residual before it."""
-    e, H = residual(net, X, y, kappa)
-    scale = h * kappa / X.shape[0]
-    on = H > 0
-    change_a = (scale / kappa_prime) * e.T @ jnp.maximum(H, 0)
-    change_w = (scale * kappa_prime) * X.T @ jnp.where(on, e @ net.a, 0)
-    return Net(net.a - change_a, net.w - change_w), jnp.mean(jnp.square(e))
+    R = jnp.maximum(now.H, 0)
+    e = p.kappa * R @ now.a.T - p.y
+    scale = p.h * p.kappa / p.y.shape[0]
+    force = (scale * p.kappa_prime) * jnp.where(now.H > 0, e @ now.a, 0)
+    new = _State(now.a - (scale / p.kappa_prime) * e.T @ R, now.H - p.G @ force, now.forces + force)
+    return new, jnp.mean(jnp.square(e))
 
 
 @partial(jax.jit, static_argnames=("steps",))
 def descend(net: Net, X: Any, y: Any, kappa: Any, kappa_prime: Any, h: Any, steps: int) -> tuple[Net, jax.Array]:
     """So many steps; the net after them, and the mean squared residual before each, (steps,)."""
-
-    def one(now: Net, _: Any) -> tuple[Net, jax.Array]:
-        return step(now, X, y, kappa, kappa_prime, h)
-
-    return lax.scan(one, net, None, length=steps)
+    problem = _Problem(X @ X.T, y, kappa, kappa_prime, h)
+    now, losses = lax.scan(lambda now, _: _step(problem, now), _begin(net, X), None, length=steps)
+    return _end(net, X, now), losses
 
 
 @jax.jit
@@ -70,21 +90,22 @@ def train(first: Net, share: Any, X: Any, y: Any, kappa: Any, kappa_prime: Any, 
 
     ``share``, (N,), counts the neurons whose distance is measured. Distances are looked at after every step.
     """
+    problem, start = _Problem(X @ X.T, y, kappa, kappa_prime, h), _begin(first, X)
+    none = jnp.zeros((), X.dtype)
 
-    def begin() -> Run:
-        none = jnp.zeros((), X.dtype)
-        return Run(first, jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, X.dtype), none, none, jnp.zeros((), jnp.int32))
-
-    def body(s: Run) -> Run:
-        new, loss = step(s.net, X, y, kappa, kappa_prime, h)
-        rose = jnp.logical_not(loss <= s.loss * (1 + RISE))
-        status = jnp.where(s.steps >= most, STEP_LIMIT, jnp.where(rose, ROSE, RUNNING))
+    def body(s: tuple[_State, Run]) -> tuple[_State, Run]:
+        now, run = s
+        new, loss = _step(problem, now)
+        rose = jnp.logical_not(loss <= run.loss * (1 + RISE))
+        status = jnp.where(run.steps >= most, STEP_LIMIT, jnp.where(rose, ROSE, RUNNING))
         status = jnp.where(loss <= target, CONVERGED, status).astype(jnp.int32)
-        far_w = jnp.sqrt(jnp.dot(share, jnp.sum(jnp.square(s.net.w - first.w), axis=0)))
-        far_a = jnp.sqrt(jnp.dot(share, jnp.sum(jnp.square(s.net.a - first.a), axis=0)))
+        # |X^T forces|^2 = forces . X X^T forces
+        far_w = jnp.sqrt(jnp.maximum(jnp.dot(share, jnp.sum(now.forces * (start.H - now.H), axis=0)), 0))
+        far_a = jnp.sqrt(jnp.dot(share, jnp.sum(jnp.square(now.a - first.a), axis=0)))
         # The loss is that of the net before the step: where it decides, the net stays.
-        keep = status != RUNNING
-        net = jax.tree.map(lambda old, now: jnp.where(keep, old, now), s.net, new)
-        return Run(net, s.steps + 1, loss, jnp.maximum(s.far_w, far_w), jnp.maximum(s.far_a, far_a), status)
+        now = jax.tree.map(lambda old, new: jnp.where(status != RUNNING, old, new), now, new)
+        return now, Run(first, run.steps + 1, loss, jnp.maximum(run.far_w, far_w), jnp.maximum(run.far_a, far_a), status)
 
-    return lax.while_loop(lambda s: s.status == RUNNING, body, begin())
+    begin = Run(first, jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, X.dtype), none, none, jnp.zeros((), jnp.int32))
+    now, run = lax.while_loop(lambda s: s[1].status == RUNNING, body, (start, begin))
+    return run._replace(net=_end(first, X, now))
