@@ -245,6 +245,8 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     widest = width = min(points, type(system).lanes)
     tile = _tile(system, width)
     values = [np.asarray(getattr(system, n)) for n in batched]
+    # Arrays of NumPy would be copied at every visit.
+    system = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, system)
     horizon = rounded_steps(steps) // BLOCK
     shared = sum(np.size(leaf) for leaf in jax.tree.leaves(system)) - sum(v.size for v in values)
     cost, rung = max(2.0 * shared, LEAST), max(widest // RUNGS, RUNG)
@@ -265,8 +267,9 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
         if lanes is None or enter.any():
             fresh = _fresh(mine, batched, jnp.zeros(width))
         running = int((who >= 0).sum())
-        tiles = width // tile if waiting else -(-running // tile)
-        least = _next_width(running - 1, rung) if tile == width else (tiles - 1) * tile
+        # When nothing waits, full tiles only: the other runs stand by to fill them up.
+        tiles = width // tile if waiting else max(running // tile, 1)
+        least = _next_width(running - 1, rung) if tile == width else running - 1 if running > tile else 0
         keep = int(running - min(running * IDLE, max(VISIT / (BLOCK * cost), 1.0))) if waiting else least
         if lanes is None:
             # Lanes that never get a run must not keep the others company to the horizon.
@@ -308,13 +311,19 @@ def _narrowed(lanes: Lane, who: np.ndarray, rung: int, cost: float, horizon: int
     if cost * left * (width - narrow) < SPARED:
         return lanes, who
     order = np.argsort(~running, kind="stable")[:narrow]
-    return jax.tree.map(lambda leaf: leaf[order], lanes), who[order]
+    return _taken(lanes, order), who[order]
 
 
 def _gathered(lanes: Lane, who: np.ndarray) -> tuple[Lane, np.ndarray]:
-    """The lanes that still run first: tiles without any are not advanced."""
-    order = np.argsort(who < 0, kind="stable")
-    return jax.tree.map(lambda leaf: leaf[order], lanes), who[order]
+    """The lanes that still run first, those with the most steps left at their head; tiles without any are not advanced."""
+    order = np.lexsort((np.asarray(lanes.blocks), who < 0))
+    return _taken(lanes, order), who[order]
+
+
+@jax.jit
+def _taken(lanes: Lane, order: jax.Array) -> Lane:
+    """The lanes ``order``; leaf by leaf without jit, a visit would take as long as a block."""
+    return jax.tree.map(lambda leaf: leaf[order], lanes)
 
 
 def _collect(

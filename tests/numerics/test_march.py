@@ -134,7 +134,11 @@ def test_on_matrix_products_batches_agree_to_rounding(monkeypatch: pytest.Monkey
     mixed = rows(go(system, {k: v[order] for k, v in values.items()}), np.argsort(order))
     monkeypatch.setattr(Quadratic, "lanes", 5)
     narrow = go(system, values)
-    for other in (mixed, narrow):
+    # Tiles: when nothing waits, runs stand by until a lane of a full tile is free.
+    monkeypatch.setattr(Quadratic, "lanes", 16)
+    monkeypatch.setattr(Quadratic, "tile", 4)
+    tiles = go(system, values)
+    for other in (mixed, narrow, tiles):
         np.testing.assert_array_equal(other["status"], whole["status"])
         np.testing.assert_array_equal(other["run_steps"], whole["run_steps"])
         # Converging runs forget rounding; those at the edge multiply it by t, here 800.

@@ -175,8 +175,7 @@ class Quadratic(_Model, Map):
 
     theory: ClassVar[str] = "quadratic"
     vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
-    # Fewer than those of a grid, so that runs that go on to the horizon are not left without company.
-    lanes: ClassVar[int] = 128
+    lanes: ClassVar[int] = 256
     lane_axis: ClassVar[int] = -1
     tile: ClassVar[int] = 32
     records: ClassVar[int] = 1024
