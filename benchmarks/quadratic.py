@@ -80,6 +80,7 @@ def pieces(drawn: Draws, dtype: str) -> dict[str, Callable[[], Any]]:
     P = drawn.J.shape[1]
     with precision(dtype):
         system, batched = model(np.full(width, 0.2), np.linspace(0.3, 0.4, width), drawn, dtype)
+        system = jax.tree.map(jnp.asarray, system).ready()
         axes = batch_axes(system, batched)
         state, memory = jax.vmap(lambda s: (s.init(), s.memory()), (axes,), Quadratic.lane_axis, axis_size=width)(system)
         Q, zero = jnp.asarray(system.Q), jnp.zeros(width, dtype)
@@ -88,12 +89,10 @@ def pieces(drawn: Draws, dtype: str) -> dict[str, Callable[[], Any]]:
         M = lax.optimization_barrier(Q @ phi)
         return phi - 1e-6 * M[:P]
 
-    def steps(tracked: bool, s: Any, c: Any) -> Any:
-        for k in range(EVERY):
-            step = jax.vmap(lambda s, x, w, k=k: s.observed_step(x, w, tracked and k == 0), (axes, -1, -1), (-1, 0, 0, -1))
-            new, loss, seen, w = step(s, *c[:2])
-            c = (new, w, jnp.maximum(c[2], loss), jnp.maximum(c[3], seen) if tracked and k == 0 else c[3])
-        return c
+    def step(look: bool, s: Any, c: Any) -> Any:
+        one = jax.vmap(lambda s, x, w: s.observed_step(x, w, look), (axes, -1, -1), (-1, 0, 0, -1))
+        new, loss, seen, w = one(s, *c[:2])
+        return new, w, jnp.maximum(c[2], loss), jnp.maximum(c[3], seen) if look else c[3]
 
     @jax.jit
     def alone(phi: jax.Array, Q: jax.Array) -> jax.Array:
@@ -101,7 +100,8 @@ def pieces(drawn: Draws, dtype: str) -> dict[str, Callable[[], Any]]:
 
     @partial(jax.jit, static_argnums=0)
     def whole(tracked: bool, s: Any, c: Any) -> Any:
-        return lax.fori_loop(0, INNER // EVERY, lambda _, c: steps(tracked, s, c), c)
+        plain, first = partial(step, False, s), partial(step, tracked, s)
+        return lax.fori_loop(0, INNER, lambda k, c: lax.cond(k % EVERY == 0, first, plain, c), c)
 
     carry = (state, memory, zero, zero)
 

@@ -114,28 +114,41 @@ def _look(system: Map, axes: Any, lane: Lane) -> tuple[Lane, jax.Array, jax.Arra
     """
     axis = type(system).lane_axis
 
-    def one(look: bool, c: tuple[Lane, jax.Array, jax.Array]) -> tuple[Lane, jax.Array, jax.Array]:
-        lane, motion, seen = c
+    def one(look: bool, c: Any) -> tuple[Any, jax.Array]:
+        state, memory, motion, seen = c
         step = jax.vmap(lambda s, x, m: s.observed_step(x, m, look), (axes, axis, axis), (axis, 0, 0, axis))
-        new, loss, curvature, memory = step(system, lane.state, lane.memory)
-        previous, most = lane.loss, lane.loss_max
-        above = loss > FLOOR * most
-        rises = lane.rises + (above & (loss > previous * (1 + RISE))).astype(jnp.int32)
-        ratio = jnp.where(above & (previous > 0), loss / jnp.where(previous > 0, previous, 1.0), 0.0)
-        motion = jnp.maximum(motion, _square(new, lane.state, axis))
-        most, growth = jnp.maximum(most, loss), jnp.maximum(lane.growth, ratio)
-        lane = lane._replace(state=new, memory=memory, loss=loss, loss_max=most, rises=rises, growth=growth)
-        return lane, motion, curvature if look else seen
+        new, loss, curvature, memory = step(system, state, memory)
+        return (new, memory, jnp.maximum(motion, _square(new, state, axis)), curvature if look else seen), loss
 
-    carry = (lane, jnp.zeros_like(lane.loss), lane.loss)
+    carry = (lane.state, lane.memory, jnp.zeros_like(lane.loss), lane.loss)
+    losses: Any = []
     if type(system).tile:
         # One after the other, in a loop, the steps share a buffer; in a row, the look outlives its step and keeps a
         # second one, and the two do not fit in cache.
-        plain, looking = partial(one, False), partial(one, True)
-        return lax.fori_loop(0, STEPS_PER_LOOK, lambda k, c: lax.cond(k == 0, looking, plain, c), carry)
-    for k in range(STEPS_PER_LOOK):
-        carry = one(k == 0, carry)
-    return carry
+        def step(k: Any, c: Any) -> Any:
+            now, loss = lax.cond(k == 0, partial(one, True), partial(one, False), c[0])
+            return now, c[1].at[k].set(loss)
+
+        none = jnp.zeros((STEPS_PER_LOOK, *lane.loss.shape), lane.loss.dtype)
+        carry, losses = lax.fori_loop(0, STEPS_PER_LOOK, step, (carry, none))
+    else:
+        for k in range(STEPS_PER_LOOK):
+            carry, loss = one(k == 0, carry)
+            losses.append(loss)
+    state, memory, motion, seen = carry
+    lane = lane._replace(state=state, memory=memory)
+    for loss in losses:
+        lane = _heard(lane, loss)
+    return lane, motion, seen
+
+
+def _heard(lane: Lane, loss: jax.Array) -> Lane:
+    """The lane after a step with this loss."""
+    previous, most = lane.loss, lane.loss_max
+    above = loss > FLOOR * most
+    rises = lane.rises + (above & (loss > previous * (1 + RISE))).astype(jnp.int32)
+    ratio = jnp.where(above & (previous > 0), loss / jnp.where(previous > 0, previous, 1.0), 0.0)
+    return lane._replace(loss=loss, loss_max=jnp.maximum(most, loss), rises=rises, growth=jnp.maximum(lane.growth, ratio))
 
 
 def _block(system: Map, axes: Any, lane: Lane, horizon: jax.Array) -> Lane:
@@ -246,7 +259,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     tile = _tile(system, width)
     values = [np.asarray(getattr(system, n)) for n in batched]
     # Arrays of NumPy would be copied at every visit.
-    system = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, system)
+    system = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, system).ready()
     horizon = rounded_steps(steps) // BLOCK
     shared = sum(np.size(leaf) for leaf in jax.tree.leaves(system)) - sum(v.size for v in values)
     cost, rung = max(2.0 * shared, LEAST), max(widest // RUNGS, RUNG)

@@ -93,6 +93,10 @@ class Map(System):
     # A run is recorded so often at most; fewer times where observables take decompositions.
     records: ClassVar[int] = 4096
 
+    def ready(self) -> Any:
+        """The system with whatever its steps would otherwise compute anew each time; the same map."""
+        return self
+
     def init(self) -> State:
         """The state before the first step; for a map over a family of starts, one of them unless overridden."""
         if self.over_starts():
