@@ -297,8 +297,8 @@ def _tile_points(system: System, recipe: Recipe) -> int:
     if recipe.words is REGIME:
         return LADDER_TILE
     if recipe.words is EDGE:
-        return 8 * type(system).lanes
-    return SCALAR_TILE if is_scalar(system) else VECTOR_TILE
+        return 8 * system.lanes
+    return SCALAR_TILE if is_scalar(system) else min(VECTOR_TILE, 8 * system.lanes)
 
 
 def _computed(report: Report, tiling: Tiling) -> int:

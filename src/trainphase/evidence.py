@@ -12,7 +12,7 @@ import numpy as np
 
 from trainphase import cycles, ensemble
 from trainphase.classifiers import REPEATS, SIGMAS
-from trainphase.survey import BLOCK, QUARTERS, batch_axes, rounded_steps, survey
+from trainphase.survey import BLOCK, QUARTERS, over_lanes, rounded_steps, survey
 from trainphase.system import Map, System
 
 Arrays = dict[str, np.ndarray]
@@ -29,7 +29,7 @@ def _begin(system: Map, u: jax.Array, batched: tuple[str, ...]) -> Any:
     def begin(s: Map, u: jax.Array) -> Any:
         return s.start(u) if s.over_starts() else s.init()
 
-    return jax.vmap(begin, in_axes=(batch_axes(system, batched), 0))(system, u)
+    return over_lanes(begin, system, batched, u)
 
 
 def _lanes(system: Map, batched: tuple[str, ...], starts: int, points: int) -> tuple[Map, Any]:
@@ -145,4 +145,4 @@ def _one(system: Map, batched: tuple[str, ...]) -> Map:
 
 @partial(jax.jit, static_argnames=("batched",))
 def _curvature(system: Any, states: Any, batched: tuple[str, ...]) -> jax.Array:
-    return jax.vmap(lambda s, x: s.curvature(x), in_axes=(batch_axes(system, batched), 0))(system, states)
+    return over_lanes(lambda s, x: s.curvature(x), system, batched, states)

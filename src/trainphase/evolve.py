@@ -23,7 +23,7 @@ def _series(
     system: Any, state: Any, observables: tuple[Observable, ...], records: int, stride: int, rest: int, average_from: int
 ) -> Any:
     """Record at 0, stride, 2 stride, .. (``records`` times) and at the very end, ``rest`` steps after the last stretch."""
-    averaging = hasattr(system, "predict_test")
+    averaging, following = hasattr(system, "predict_test"), hasattr(system, "follow")
     total = jnp.zeros_like(system.predict_test(state)) if averaging else jnp.zeros(())
     loss = system.loss(state)
 
@@ -36,24 +36,26 @@ def _series(
         rose = (new > FLOOR * most) & (new > loss * (1 + RISE))
         return state, total, new, jnp.maximum(most, new), rises + rose
 
-    def observe(c: Any, t: jax.Array) -> dict[str, jax.Array]:
+    def observe(c: Any, memory: Any, t: jax.Array) -> tuple[dict[str, jax.Array], Any]:
         state, total, *_ = c
-        out = {o.name: o.function(system, state) for o in observables}
+        out, memory = system.follow(state, memory) if following else ({}, memory)
+        out |= {o.name: o.function(system, state) for o in observables if o.name not in out}
         out["escaped"] = system.escaped(state)
         if averaging:
             count = jnp.maximum(t - average_from, 0)
             error = total / jnp.maximum(count, 1) - system.test_targets()
             out["averaged_test_loss"] = jnp.where(count > 0, 0.5 * jnp.mean(jnp.square(error)), jnp.nan)
-        return out
+        return out, memory
 
-    def record(c: Any, k: jax.Array) -> Any:
-        out = observe(c, k * stride)
-        return lax.fori_loop(k * stride, (k + 1) * stride, step, c), out
+    def record(carry: Any, k: jax.Array) -> Any:
+        c, memory = carry
+        out, memory = observe(c, memory, k * stride)
+        return (lax.fori_loop(k * stride, (k + 1) * stride, step, c), memory), out
 
     start = (state, total, loss, loss, jnp.zeros((), jnp.int32))
-    carry, out = lax.scan(record, start, jnp.arange(records))
+    (carry, memory), out = lax.scan(record, (start, system.followed() if following else ()), jnp.arange(records))
     carry = lax.fori_loop(records * stride, records * stride + rest, step, carry)
-    last = observe(carry, jnp.asarray(records * stride + rest))
+    last, _ = observe(carry, memory, jnp.asarray(records * stride + rest))
     out = {k: jnp.concatenate([v, last[k][None]]) for k, v in out.items()}
     return carry[0], carry[4], out
 
@@ -69,7 +71,7 @@ def series(
     Cost: ``steps`` steps and losses, and one evaluation of every observable per record.
     """
     # Odd, so that records fall on even and odd steps in turn and an oscillation of period two is seen.
-    stride = max(1, -(-steps // type(system).records)) | 1
+    stride = max(1, -(-steps // system.records)) | 1
     records = steps // stride
     usable = tuple(o for o in observables if o.available(system))
     final, rises, out = _series(system, state, usable, records, stride, steps - records * stride, steps // 2)
@@ -167,7 +169,7 @@ def flow_march(system: Any, batched: tuple[str, ...], points: int, steps: int) -
     inside = np.flatnonzero(np.broadcast_to(np.asarray(system.admissible()), (points,)))
     out = march.blank(points) | {"horizon": np.asarray(horizon), "flow": np.asarray(True)}
     times = jnp.asarray(np.linspace(0, horizon, march.WINDOWS * SAMPLES_PER_WINDOW + 1), dtype)
-    width = min(points, type(system).lanes)
+    width = min(points, system.lanes)
     values = [np.asarray(getattr(system, n)) for n in batched]
     for k in range(0, inside.size, width):
         rows = inside[np.minimum(np.arange(k, k + width), inside.size - 1)]

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from trainphase.survey import FLOOR, RISE, batch_axes
+from trainphase.survey import FLOOR, RISE, batch_axes, over_lanes
 from trainphase.system import Map
 
 WINDOWS = 16
@@ -122,7 +122,7 @@ def _look(system: Map, axes: Any, lane: Lane) -> tuple[Lane, jax.Array, jax.Arra
 
     carry = (lane.state, lane.memory, jnp.zeros_like(lane.loss), lane.loss)
     losses: Any = []
-    if type(system).tile:
+    if type(system).tile or system.in_turn:
         # One after the other, in a loop, the steps share a buffer; in a row, the look outlives its step and keeps a
         # second one, and the two do not fit in cache.
         def step(k: Any, c: Any) -> Any:
@@ -185,7 +185,7 @@ def _closed(system: Map, now: Lane, lane: Lane, seen: Any, horizon: jax.Array) -
 
 @partial(jax.jit, static_argnames=("batched",))
 def _fresh(system: Map, batched: tuple[str, ...], lanes: jax.Array) -> Lane:
-    return jax.vmap(lambda s, _: _begin(s), in_axes=(batch_axes(system, batched), 0))(system, lanes)
+    return over_lanes(lambda s, _: _begin(s), system, batched, lanes)
 
 
 @partial(jax.jit, static_argnames=("batched", "tile"))
@@ -223,12 +223,12 @@ def _ends(system: Any, batched: tuple[str, ...], states: Any) -> tuple[jax.Array
     def one(s: Any, x: Any) -> tuple[jax.Array, ...]:
         return s.start_curvature(), s.curvature(x), s.loss(x)
 
-    return jax.vmap(one, in_axes=(batch_axes(system, batched), 0))(system, states)
+    return over_lanes(one, system, batched, states)
 
 
 @partial(jax.jit, static_argnames=("batched",))
 def _sharpness(system: Any, batched: tuple[str, ...], states: Any) -> jax.Array:
-    return jax.vmap(lambda s, x: s.sharpness(x), in_axes=(batch_axes(system, batched), 0))(system, states)
+    return over_lanes(lambda s, x: s.sharpness(x), system, batched, states)
 
 
 def with_rows(system: Any, batched: tuple[str, ...], values: list[np.ndarray], index: np.ndarray) -> Any:
@@ -255,7 +255,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     Cost: the steps of every run, rounded up to 25; memory grows with ``system.lanes``, not with ``points``, except for
     the last state of each run.
     """
-    widest = width = min(points, type(system).lanes)
+    widest = width = min(points, system.lanes)
     tile = _tile(system, width)
     values = [np.asarray(getattr(system, n)) for n in batched]
     # Arrays of NumPy would be copied at every visit.
@@ -305,7 +305,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
 
 def _tile(system: Any, width: int) -> int:
     """Lanes that are advanced at a time: all of them, unless the width is a multiple of the system's tile."""
-    tile = type(system).tile or width
+    tile = 1 if system.in_turn else type(system).tile or width
     return width if width % tile else tile
 
 

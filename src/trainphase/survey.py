@@ -10,6 +10,7 @@ exponent and mantissa of the tangent's growth are split by bit operations and ac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -238,6 +239,29 @@ def batch_axes(system: Map, batched: tuple[str, ...]) -> Any:
     )
 
 
+def over_lanes(function: Callable[..., Any], system: Any, batched: tuple[str, ...], *states: Any, out_axes: Any = 0) -> Any:
+    """``function(system, *state)`` for every lane, side by side or (``system.in_turn``) one after the other.
+
+    The named fields of ``system`` and all ``states`` have a leading axis of lanes; so has the result, unless ``out_axes``
+    says otherwise.
+    """
+    if not system.in_turn:
+        axes = (batch_axes(system, batched), *[0] * len(states))
+        return jax.vmap(function, in_axes=axes, out_axes=out_axes)(system, *states)
+
+    def one(given: Any) -> Any:
+        values, state = given
+        here = eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, values) if batched else system
+        return function(here, *state)
+
+    out = lax.map(one, ([getattr(system, name) for name in batched], states))
+    return jax.tree.map(lambda where, x: jnp.moveaxis(x, 0, where), _spread(out_axes, out), out)
+
+
+def _spread(axes: Any, out: Any) -> Any:
+    return jax.tree.map(lambda _: axes, out) if isinstance(axes, int) else axes
+
+
 @partial(jax.jit, static_argnames=("batched", "count"))
 def survey(system: Map, states: State, blocks: jax.Array, batched: tuple[str, ...], count: bool) -> Any:
     """Survey a batch of lanes: ``batched`` names the fields of ``system`` that hold one value per lane.
@@ -251,14 +275,15 @@ def survey(system: Map, states: State, blocks: jax.Array, batched: tuple[str, ..
     Returns a dictionary of readings "half" and "full" (and what is compared with them, "quarter"), each a dictionary of
     arrays with a leading lane axis; ``tail`` has the lanes second.
     """
-    lane = partial(survey_lane, count=count)
-    axes = (batch_axes(system, batched), 0, None)
-    one = jax.eval_shape(jax.vmap(lane, in_axes=axes), system, states, blocks)
+    def lane(s: Map, state: State) -> Any:
+        return survey_lane(s, state, blocks, count)
+
+    one = jax.eval_shape(jax.vmap(lane, in_axes=(batch_axes(system, batched), 0)), system, states)
     out_axes = jax.tree.map(lambda _: 0, one)
     looks = [when for when in ("quarter", "half", "full") if "tail" in one[when]]
     for when in looks:
         out_axes[when]["tail"] = 1
-    out = jax.vmap(lane, in_axes=axes, out_axes=out_axes)(system, states, blocks)
+    out = over_lanes(lane, system, batched, states, out_axes=out_axes)
     # A scalar map's cycle is confirmed by Newton's method, so fewer points need to repeat before one is suspected.
     scalar = jax.tree.leaves(states)[0].ndim == 1
     for when in looks:

@@ -75,6 +75,8 @@ class Map(System):
       the edge vocabulary reads.
     - ``observed_step(state, memory, look)`` and ``memory()``: one step together with what is measured along it, for
       systems where the step has already computed most of it.
+    - ``follow(state, memory)`` and ``followed()``, optional: observables by name that are measured along a run with a memory
+      from record to record, in place of those of the same name; and the memory before the first record.
     - ``units``, optional: observable -> unit, where a system's differ from the usual ones.
     - ``admissible()``: False where the parameters describe no run (a start outside the model's domain).
     - ``predict_test(state)`` and ``test_targets()``, optional: give test losses, of single and averaged predictions.
@@ -92,6 +94,8 @@ class Map(System):
     tile: ClassVar[int] = 0
     # A run is recorded so often at most; fewer times where observables take decompositions.
     records: ClassVar[int] = 4096
+    # Runs are advanced one after the other and not side by side, where a step of one run keeps the processor busy.
+    in_turn: ClassVar[bool] = False
 
     def ready(self) -> Any:
         """The system with whatever its steps would otherwise compute anew each time; the same map."""

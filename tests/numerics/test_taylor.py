@@ -101,8 +101,8 @@ def test_a_diagram_over_the_step_size() -> None:
 
 def test_wrong_requests() -> None:
     problem = net_problem()
-    with pytest.raises(tp.RequestError, match="order = 3"):
-        tp.taylor(problem, order=3)
+    with pytest.raises(tp.RequestError, match="order = 4"):
+        tp.taylor(problem, order=4)
     with pytest.raises(tp.RequestError, match="no problem"):
         tp.taylor(net)  # pyright: ignore[reportArgumentType]
     with pytest.raises(tp.RequestError, match="shape"):
