@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trainphase.phase import EDGE, REGIME, TRAINING, Phase, Reading, Vocabulary
     from trainphase.problem import Problem
     from trainphase.system import Flow, Map, System
+    from trainphase.systems.descent import descent
     from trainphase.systems.taylor import taylor
     from trainphase.trajectory import Trajectory
 
@@ -38,6 +39,7 @@ _HOMES = {
     "phase": ("EDGE", "REGIME", "TRAINING", "Phase", "Reading", "Vocabulary"),
     "problem": ("Problem",),
     "system": ("Flow", "Map", "System"),
+    "systems.descent": ("descent",),
     "systems.taylor": ("taylor",),
     "trajectory": ("Trajectory",),
 }
@@ -77,6 +79,7 @@ __all__ = [
     "Vocabulary",
     "__version__",
     "boundary",
+    "descent",
     "diagram",
     "linspace",
     "locate",

@@ -87,7 +87,7 @@ class SystemInfo:
     @property
     def reads_data(self) -> bool:
         """True when the factory takes a data directory."""
-        return any(p.name == "data" for p in self.params)
+        return any(p.name in ("data", "dataset") for p in self.params)
 
 
 DATA = (
@@ -293,13 +293,54 @@ _RELU = (
     ),
 )  # fmt: skip
 
+_NETWORKS = (
+    SystemInfo(
+        "mlp",
+        "a fully connected network on images or a file, or its Taylor expansion, under full-batch gradient descent",
+        "trainphase.systems.mlp:mlp",
+        (
+            Param("lr", "float", 0.1, "step size", "step size", 0.0, open_lo=True),
+            Param("width", "int", 32, "units of each hidden layer", "units", 1, 1e5),
+            Param("depth", "int", 2, "hidden layers", "layers", 0, 100),
+            Param("activation", "choice", "tanh", "of the hidden layers",
+                  choices=("tanh", "relu", "erf", "gelu", "silu", "elu", "softplus", "sigmoid", "linear")),
+            Param("init", "choice", "pytorch", "pytorch: uniform within 1/sqrt(inputs); else normal weights of variance 1/inputs "
+                  "(lecun), 2/inputs (he), 2/(inputs + outputs) (glorot); ntk: lecun in the ntk parameterisation",
+                  choices=("pytorch", "lecun", "he", "glorot", "ntk")),
+            Param("parameterisation", "choice", None, "ntk: weights are divided by sqrt(inputs) in use, not at the start; default "
+                  "standard, with init=ntk ntk", choices=("standard", "ntk")),
+            Param("bias", "choice", "true", "every unit has a bias", choices=_YES_NO[::-1]),
+            Param("gain", "float", 1.0, "factor on all weights at the start", "1", 0.0, open_lo=True),
+            Param("dataset", "text", "digits", "cifar10, mnist, fashion-mnist, digits, or a file .csv or .npz"),
+            Param("n", "int", 256, "training samples, the first ones", "samples", 1, 1e6),
+            Param("classes", "int", None, "only samples of the first so many classes", "classes", 2, 1000),
+            Param("targets", "choice", None, "of squared loss: an output of 0 or 1 per class; +1 and -1 (two classes); the numbers of "
+                  "a file; default: what fits the data", choices=("onehot", "sign", "label")),
+            Param("standardise", "choice", None, "inputs less mean over deviation, each its own (pixel) or one for all (set); default "
+                  "pixel for cifar10 and files, else set", choices=("pixel", "set", "none")),
+            Param("loss", "choice", "squared", "half the squared residual, or cross-entropy, in nats",
+                  choices=("squared", "cross-entropy")),
+            Param("reduction", "choice", "mean", "over samples; outputs are summed", choices=("sum", "mean")),
+            Param("momentum", "float", None, "of gradient descent, or beta1 of adam (0.9); default none", "1", 0.0, 1.0),
+            Param("method", "choice", "polyak", "gradient descent with Polyak's or Nesterov's momentum, or by optax",
+                  choices=("polyak", "nesterov", "adam", "rmsprop")),
+            Param("taylor", "int", 0, "order of the expansion around the start that is trained instead; 0: the network", "1", 0, 3),
+            Param("seed", "int", 0, "seed of the initialisation", "1", 0, 2**31 - 1),
+        ),
+        ("loss", "residual", "curvature", "sharpness", "curvature_start", "curvature_max", "increases", "lower", "upper"),
+        ("edge", "training"),
+        "Cohen, Kaur, Li, Kolter, Talwalkar 2021",
+    ),
+)  # fmt: skip
+
 OBSERVABLES: Mapping[str, tuple[str, str]] = {
     "loss": ("target units squared", "training loss"),
     "test_loss": ("target units squared", "loss on the test rows, (1/2n) sum of squares against the noiseless teacher"),
     "averaged_test_loss": ("target units squared", "the same for predictions averaged over the second half of the run"),
     "residual": ("1", "residuals z, one per sample: rescaled to a coordinate of the map; in target units for quadratic"),
-    "curvature": ("1", "step size times the largest eigenvalue of the neural tangent kernel; 2 is the edge of stability"),
-    "sharpness": ("1", "step size times the largest eigenvalue of the loss's Hessian"),
+    "curvature": ("1", "step size times the largest eigenvalue of the neural tangent kernel (cross-entropy: of the Gauss-Newton "
+                  "matrix); with momentum and preconditioners rescaled: 2 is the edge of stability"),
+    "sharpness": ("1", "step size times the largest eigenvalue of the loss's Hessian, rescaled as the curvature"),
     "leading_curvatures": ("1", "step size times the four largest eigenvalues of the kernel, largest first"),
     "nonlinearity": ("1", "size of the second-order term of a step of the residuals over that of the first-order one, r_NL"),
     "projected_q": ("1/parameter^2", "smallest and largest eigenvalue of the second derivative along the kernel's top mode"),
@@ -321,7 +362,7 @@ OBSERVABLES: Mapping[str, tuple[str, str]] = {
 
 def systems() -> dict[str, SystemInfo]:
     """Built-in systems, then third-party ones under the entry point group ``trainphase.systems`` (loaded on use)."""
-    return {info.name: info for info in _BUILT_IN + _QUADRATIC_MODELS + _RELU}
+    return {info.name: info for info in _BUILT_IN + _QUADRATIC_MODELS + _RELU + _NETWORKS}
 
 
 def third_party() -> tuple[str, ...]:

@@ -121,6 +121,9 @@ FALLEN = 0.5
 # A wandering run's windows are within this factor of each other, or its last one is half of its largest after turning
 # twice: less may be the tail of a burst.
 ALIKE, LASTING = 2.0, 0.5
+# A run that hovers at the edge loses a quarter of its loss between the first and the last third of the time that is judged,
+# and some of it in each: the mean losses of a run that goes nowhere are the same but for fluctuations.
+PROGRESS = 0.25
 
 EDGE_RULES = (
     "the state escaped",
@@ -130,6 +133,7 @@ EDGE_RULES = (
     "the steps go up and down without shrinking, at or beyond the edge; margin is the last window's share less 0.5",
     "nothing moves the run from where it is, stable or not",
     "nothing decides within the horizon",
+    "the loss falls while the curvature stays at the edge; margin of the window farthest from 2 to the band of 0.2",
 )
 
 
@@ -153,6 +157,15 @@ def _where_it_ends(
     return np.where((below == above) & ~across, below, EDGE.undecided), np.minimum(left, right)
 
 
+def _progress(losses: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """True where the mean loss falls from third to third of the last three quarters of the windows, and by PROGRESS in all."""
+    if losses is None:
+        return np.zeros(shape[0], bool)
+    late = np.asarray(losses, float)[:, shape[1] // 4 :]
+    first, second, third = (part.mean(axis=1) for part in np.array_split(late, 3, axis=1))
+    return (third < second) & (second < first) & (third <= (1 - PROGRESS) * first)
+
+
 def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Phases of the ``edge`` vocabulary.
 
@@ -162,7 +175,7 @@ def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
         ``moved``, the largest squared step; ``unstable``, settled where the sharpness is above 2; ``flow``, whether the loss
         falls by construction; ``curvature_start`` and ``curvature`` (step size times top kernel eigenvalue,
         exactly, at both ends); ``motion`` (largest squared step per window, windows of equal length), ``curvature_mean``
-        and ``curvature_top`` per window, shape (N, W).
+        and ``curvature_top`` per window, shape (N, W); optionally ``loss_mean`` per window.
 
     Returns codes, margins (in units of the curvature unless the rule says otherwise) and the index into ``EDGE_RULES``.
     """
@@ -188,19 +201,22 @@ def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
         alike = (np.max(late, axis=1) <= ALIKE * np.min(late, axis=1)) & ~down & ~up
         wanders = alike | ((turns >= 2) & (share >= LASTING))
         falling_as = np.where(falls & (falling_by > 0), falling_as, EDGE.undecided)
+        near = AT_EDGE - np.max(np.abs(mean[:, mean.shape[1] // 4 :] - STABLE), axis=1)
+        hovers = (near > 0) & ~flow & _progress(evidence.get("loss_mean"), motion.shape)
     last = EDGE.undecided
     steady = beyond & np.isfinite(repeats) & (repeats < STEADY)
-    tests = [escaped, still, settled, steady, falling_as != last, beyond & wanders]
-    rule = np.select(tests, [0, 5, 1, 3, 2, 4], 6)
+    tests = [escaped, still, settled, steady, falling_as != last, hovers, beyond & wanders]
+    rule = np.select(tests, [0, 5, 1, 3, 2, 7, 4], 6)
     bounded = EDGE.index("bounded")
     codes = np.select(
-        [rule == k for k in (0, 1, 2, 3, 4)],
-        [EDGE.index("divergent"), settled_as, falling_as, bounded, bounded],
+        [rule == k for k in (0, 1, 2, 3, 4, 7)],
+        [EDGE.index("divergent"), settled_as, falling_as, bounded, bounded, EDGE.index("edge-of-stability")],
         last,
     )
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         decades = np.log10(STEADY / np.maximum(repeats, 1e-300))
-        margin = np.select([rule == k for k in range(5)], [np.inf, settled_by, falling_by, decades, share - LASTING], 0.0)
+        by = [np.inf, settled_by, falling_by, decades, share - LASTING, near]
+        margin = np.select([rule == k for k in (0, 1, 2, 3, 4, 7)], by, 0.0)
     return codes.astype(np.uint8), margin, rule.astype(np.uint8)
 
 

@@ -6,8 +6,8 @@ through it. What a run returns does not depend on the lane it was in, on the run
 looked, but for rounding (batches of different widths sum in different orders, which chaos amplifies): a lane that has
 finished keeps its state.
 
-The horizon is divided into sixteen windows. In each, the largest step ("motion"), and the mean and the largest curvature,
-are kept: enough to tell a run that slowly settles from one that goes on for ever, at half the horizon and at the whole.
+The horizon is divided into sixteen windows. In each, the largest step ("motion"), the mean and the largest curvature, and
+the mean loss, are kept: enough to tell a run that slowly settles from one that goes on for ever, at half the horizon and at the whole.
 
 A run has settled when its steps have become negligible beside its largest one and do not grow. Where the loss does not
 vanish (more data than parameters) it may rest, for a while, at a stationary point that is not stable; the sharpness there
@@ -52,7 +52,7 @@ Arrays = dict[str, np.ndarray]
 
 class Lane(NamedTuple):
     """One run under way. ``motion``: largest squared step of the last block and ``motion_max`` of the run; ``windows``:
-    motion (largest), curvature (sum, largest), shape (3, WINDOWS).
+    motion (largest), curvature (sum, largest), loss (sum), shape (4, WINDOWS).
     """
 
     state: Any
@@ -85,7 +85,7 @@ def _begin(system: Map) -> Lane:
     loss = system.loss(state)
     zero = jnp.zeros((), jnp.int32)
     quiet = jnp.zeros_like(loss)
-    windows = jnp.zeros((3, WINDOWS), loss.dtype)
+    windows = jnp.zeros((4, WINDOWS), loss.dtype)
     # The first loss is compared with no other.
     none = jnp.full_like(loss, jnp.inf)
     return Lane(state, system.memory(), zero, zero, none, quiet, none, loss, zero, quiet, windows)
@@ -155,25 +155,26 @@ def _block(system: Map, axes: Any, lane: Lane, horizon: jax.Array) -> Lane:
     """One block of all lanes; those that have finished are returned as they are."""
 
     def body(_: Any, c: Any) -> Any:
-        now, motion, total, top = c
+        now, motion, total, top, losses = c
         now, moved, seen = _look(system, axes, now)
-        return now, jnp.maximum(motion, moved), total + seen, jnp.maximum(top, seen)
+        return now, jnp.maximum(motion, moved), total + seen, jnp.maximum(top, seen), losses + now.loss
 
     quiet = jnp.zeros_like(lane.loss)
-    now, *seen = lax.fori_loop(0, LOOKS, body, (lane, quiet, quiet, quiet))
+    now, *seen = lax.fori_loop(0, LOOKS, body, (lane, quiet, quiet, quiet, quiet))
     runs = _axes(system)
     return jax.vmap(_closed, (axes, runs, runs, 0, None), runs)(system, now, lane, tuple(seen), horizon)
 
 
 def _closed(system: Map, now: Lane, lane: Lane, seen: Any, horizon: jax.Array) -> Lane:
-    """A run after the block that began as ``lane``, with the block's motion, and sum and largest of the curvature."""
-    motion, total, top = seen
+    """A run after the block that began as ``lane``: the block's motion, sum and largest of the curvature, sum of losses."""
+    motion, total, top, losses = seen
     where = jnp.arange(WINDOWS) == (lane.blocks * WINDOWS) // horizon
-    most, sums, tops = lane.windows
+    most, sums, tops, falls = lane.windows
     windows = jnp.stack([
         jnp.where(where, jnp.maximum(most, motion), most),
         jnp.where(where, sums + total, sums),
         jnp.where(where, jnp.maximum(tops, top), tops),
+        jnp.where(where, falls + losses, falls),
     ])  # fmt: skip
     largest, blocks = jnp.maximum(lane.motion_max, motion), lane.blocks + 1
     quiet_now = (motion <= threshold(system, motion.dtype) * largest) & (motion <= lane.motion)
@@ -248,7 +249,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
 
     Returns arrays with a leading axis of ``points``: ``status`` (SETTLED, ESCAPED or HORIZON), ``run_steps``,
     ``motion`` (largest squared step per window; 0 where a run had ended), ``curvature_mean`` and ``curvature_top`` (mean
-    and largest per window, the mean NaN where a run had ended), ``motion_max``, ``loss_max``, ``rises``, ``max_ratio``,
+    and largest per window, the mean NaN where a run had ended), ``loss_mean`` (of every fifth step, per window), ``motion_max``, ``loss_max``, ``rises``, ``max_ratio``,
     ``unstable`` (settled, where the sharpness is above 2), and, exactly, ``curvature_start``, ``curvature`` and
     ``loss`` of the last state.
 
@@ -349,11 +350,11 @@ def _collect(
         part = jax.tree.map(lambda leaf, rows=rows: leaf[rows], lanes.state)
         ends.append([np.asarray(v) for v in _ends(with_rows(system, batched, values, index[rows]), batched, part)])
     start, end, loss = (np.concatenate(column)[: index.size] for column in zip(*ends, strict=True))
-    motion, sums, tops = (lanes.windows[:, k] for k in range(3))
+    motion, sums, tops, falls = (lanes.windows[:, k] for k in range(4))
     done = np.asarray(lanes.blocks)[:, None] - np.arange(WINDOWS) * (horizon // WINDOWS)
     looks = LOOKS * np.clip(done, 0, horizon // WINDOWS)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(looks > 0, sums / looks, np.nan)
+        mean, losses = (np.where(looks > 0, total / looks, np.nan) for total in (sums, falls))
     resting = (np.asarray(lanes.status) == SETTLED) & (loss > VANISHED * np.asarray(lanes.loss_max))
     unstable = np.zeros(index.size)
     if hasattr(system, "sharpness") and resting.any():
@@ -366,7 +367,7 @@ def _collect(
     out = blank(len(values[0]) if values else 1)
     found = {
         "status": lanes.status, "run_steps": BLOCK * np.asarray(lanes.blocks), "motion": motion, "curvature_mean": mean,
-        "curvature_top": tops, "motion_max": lanes.motion_max, "loss_max": lanes.loss_max, "rises": lanes.rises,
+        "curvature_top": tops, "loss_mean": losses, "motion_max": lanes.motion_max, "loss_max": lanes.loss_max, "rises": lanes.rises,
         "max_ratio": lanes.growth, "curvature_start": start, "curvature": end, "loss": loss, "unstable": unstable,
     }  # fmt: skip
     for name, value in found.items():
@@ -376,7 +377,7 @@ def _collect(
 
 def blank(points: int) -> Arrays:
     """The arrays of runs that do not exist: status -1, NaN elsewhere."""
-    wide = {name: np.full((points, WINDOWS), np.nan) for name in ("motion", "curvature_mean", "curvature_top")}
+    wide = {name: np.full((points, WINDOWS), np.nan) for name in ("motion", "curvature_mean", "curvature_top", "loss_mean")}
     names = (
         "motion_max", "loss_max", "rises", "max_ratio", "curvature_start", "curvature", "loss", "run_steps", "unstable",
     )  # fmt: skip

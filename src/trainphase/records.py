@@ -110,14 +110,14 @@ def _edge_record(got: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     ran = got["status"] >= 0
     half = march.WINDOWS // 2
     over = got["run_steps"] <= got["horizon"] / 2
-    windows = ("motion", "curvature_mean", "curvature_top")
+    windows = ("motion", "curvature_mean", "curvature_top", "loss_mean")
     evidence = {
         "escaped": got["status"] == march.ESCAPED, "settled": got["status"] == march.SETTLED, "moved": got["motion_max"],
         "flow": got.get("flow", np.asarray(False)), **{k: got[k] for k in ("unstable", "curvature_start", "curvature")},
     }  # fmt: skip
     # As many windows for the whole of the horizon as for half of it: neighbours are joined.
     pairs = {k: got[k].reshape(-1, half, 2) for k in windows}
-    joined = {k: v.mean(2) if k == "curvature_mean" else v.max(2) for k, v in pairs.items()}
+    joined = {k: v.mean(2) if k.endswith("mean") else v.max(2) for k, v in pairs.items()}
     codes, margin, rule = edge(evidence | joined)
     early = evidence | {k: evidence[k] & over for k in ("escaped", "settled")} | {k: got[k][:, :half] for k in windows}
     before = edge(early)[0]

@@ -43,7 +43,9 @@ def provenance(system: System | None, dtype: str, command: str = "", flags: str 
         "python": platform.python_version(), "device": jax.devices()[0].device_kind, "dtype": dtype,
         "xla_flags": flags, "command": command,
     }  # fmt: skip
-    arrays = [np.asarray(getattr(system, n)) for n in ("X", "X_test", "inputs", "y") if getattr(system, n, None) is not None]
+    problem = getattr(system, "problem", None)
+    arrays = [] if problem is None else [np.asarray(x) for x in (*jax.tree.leaves(problem.inputs), problem.targets)]
+    arrays += [np.asarray(getattr(system, n)) for n in ("X", "X_test", "inputs", "y") if getattr(system, n, None) is not None]
     if arrays:
         out["data_sha256"] = checksum(*arrays)
     return out

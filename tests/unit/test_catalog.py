@@ -16,6 +16,7 @@ HIDDEN = {"data_dir", "search"}
 SMALL = {
     "cubic": {}, "phase-retrieval": {"n": 5, "d": 12}, "quadratic-net": {"n": 4, "d": 8, "m": 6}, "quadratic-1d": {},
     "linear-net": {}, "quadratic": {"D": 3, "P": 5},
+    "mlp": {"n": 8, "width": 4, "depth": 1},
     "relu2": {"width": "40,60", "seed": "0,1", "target": 1e-3}, "relu3": {"width": "8,12", "seed": "0,1", "target": 1e-3},
 }  # fmt: skip
 

@@ -1,7 +1,9 @@
 """The model systems."""
 
 from trainphase.systems.cubic import Cubic
+from trainphase.systems.descent import Descent, descent
 from trainphase.systems.linear_net import LinearNet
+from trainphase.systems.mlp import mlp
 from trainphase.systems.phase_retrieval import PhaseRetrieval, phase_retrieval
 from trainphase.systems.quadratic import Quadratic, QuadraticFlow, QuadraticFunction, TangentHierarchy, quadratic
 from trainphase.systems.quadratic_1d import (
@@ -16,6 +18,7 @@ from trainphase.systems.taylor import Taylor, taylor
 
 __all__ = [
     "Cubic",
+    "Descent",
     "LinearNet",
     "PhaseRetrieval",
     "Quadratic",
@@ -28,6 +31,8 @@ __all__ = [
     "QuadraticNet",
     "TangentHierarchy",
     "Taylor",
+    "descent",
+    "mlp",
     "phase_retrieval",
     "quadratic",
     "quadratic_1d",

@@ -106,7 +106,7 @@ def _ritz(diagonal: jax.Array, beside: jax.Array, used: jax.Array) -> tuple[jax.
     off = jnp.where(joined, beside[:-1], 0.0)
     # Rows that are not in use get a value below all others.
     spread = jnp.sum(jnp.abs(jnp.where(used, diagonal, 0.0))) + 2 * jnp.sum(jnp.abs(off))
-    full = jnp.diag(jnp.where(used, diagonal, -spread - 1e-30)) + jnp.diag(off, 1) + jnp.diag(off, -1)
+    full = jnp.diag(jnp.where(used, diagonal, -2 * spread - 1.0)) + jnp.diag(off, 1) + jnp.diag(off, -1)
     fine = jnp.all(jnp.isfinite(full))
     # A decomposition of a matrix with NaN may not end.
     values, vectors = jnp.linalg.eigh(jnp.where(fine, full, jnp.eye(full.shape[0], dtype=full.dtype)))
