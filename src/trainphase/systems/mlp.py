@@ -20,7 +20,8 @@ from trainphase.data.standard import Labelled, labelled
 from trainphase.errors import RequestError
 from trainphase.problem import LOSSES, REDUCTIONS, Problem
 from trainphase.systems._options import truth
-from trainphase.systems.descent import Training, descent
+from trainphase.systems._training import Trained
+from trainphase.systems.descent import descent
 from trainphase.systems.taylor import taylor as expanded
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -121,7 +122,7 @@ def mlp(
     classes: int | None = None, targets: str | None = None, standardise: str | None = None, loss: str = "squared",
     reduction: str = "mean", momentum: float | None = None, method: str = "polyak", taylor: int = 0, seed: int = 0,
     data_dir: Any = None, search: Any = (),
-) -> Training:  # fmt: skip
+) -> Trained:  # fmt: skip
     """Build the network, its data and its training; see ``trainphase run mlp --help`` for the parameters.
 
     Returns a system; its ``problem`` can be measured and trained by other means. Raises RequestError for a value out of

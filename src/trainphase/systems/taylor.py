@@ -18,7 +18,8 @@ import numpy as np
 
 from trainphase.errors import RequestError
 from trainphase.problem import Problem
-from trainphase.systems.descent import METHODS, Descent
+from trainphase.systems._training import Trained
+from trainphase.systems.descent import METHODS, Descent, descent
 
 ORDERS = (1, 2, 3)
 
@@ -86,8 +87,8 @@ class Taylor(Descent):
 
 
 def taylor(
-    problem: Problem, order: int = 2, lr: float = 0.1, at: Any = None, momentum: float | None = None, method: str = "polyak"
-) -> Taylor:
+    problem: Problem, order: int = 2, lr: float = 0.1, at: Any = None, momentum: float | None = None, method: Any = "polyak"
+) -> Trained:
     """The Taylor model of a problem around a point, to be run, or drawn over ``lr`` and ``momentum``.
 
     Parameters
@@ -106,9 +107,10 @@ def taylor(
         raise RequestError(f"the problem is an expansion of order {problem.order} already; give the one it is of")
     if order not in ORDERS:
         raise RequestError(f"order = {order} is not available; give 1, 2 or 3")
-    if method not in METHODS:
-        raise RequestError(f"method = {method!r} is unknown; give {' or '.join(METHODS)}")
-    return Taylor(lr=lr, problem=Expansion(problem, order, _point(problem, at)), momentum=momentum, method=method)
+    expansion = Expansion(problem, order, _point(problem, at))
+    if isinstance(method, str) and method in METHODS:
+        return Taylor(lr=lr, problem=expansion, momentum=momentum, method=method)
+    return descent(expansion, lr, momentum, method)
 
 
 def _point(problem: Problem, at: Any) -> np.ndarray | None:
