@@ -307,24 +307,24 @@ _NETWORKS = (
             Param("init", "choice", "pytorch", "pytorch: uniform within 1/sqrt(inputs); else normal weights of variance 1/inputs "
                   "(lecun), 2/inputs (he), 2/(inputs + outputs) (glorot); ntk: lecun in the ntk parameterisation",
                   choices=("pytorch", "lecun", "he", "glorot", "ntk")),
-            Param("parameterisation", "choice", None, "ntk: weights are divided by sqrt(inputs) in use, not at the start; default "
-                  "standard, with init=ntk ntk", choices=("standard", "ntk")),
+            Param("parameterisation", "choice", None, "ntk: weights are divided by sqrt(inputs) in use and not at the start; "
+                  "default standard, with init=ntk ntk", choices=("standard", "ntk")),
             Param("bias", "choice", "true", "every unit has a bias", choices=_YES_NO[::-1]),
             Param("gain", "float", 1.0, "factor on all weights at the start", "1", 0.0, open_lo=True),
             Param("dataset", "text", "digits", "cifar10, mnist, fashion-mnist, digits, or a file .csv or .npz"),
             Param("n", "int", 256, "training samples, the first ones", "samples", 1, 1e6),
             Param("classes", "int", None, "only samples of the first so many classes", "classes", 2, 1000),
-            Param("targets", "choice", None, "of squared loss: an output of 0 or 1 per class; +1 and -1 (two classes); the numbers of "
-                  "a file; default: what fits the data", choices=("onehot", "sign", "label")),
-            Param("standardise", "choice", None, "inputs less mean over deviation, each its own (pixel) or one for all (set); default "
-                  "pixel for cifar10 and files, else set", choices=("pixel", "set", "none")),
+            Param("targets", "choice", None, "of squared loss: 0 or 1 for each class; +1 and -1 (two classes); numbers; "
+                  "default: what fits the data", choices=("onehot", "sign", "label")),
+            Param("standardise", "choice", None, "inputs less mean over deviation, each its own (pixel) or all the same (set); "
+                  "default pixel for cifar10 and files, else set", choices=("pixel", "set", "none")),
             Param("loss", "choice", "squared", "half the squared residual, or cross-entropy, in nats",
                   choices=("squared", "cross-entropy")),
             Param("reduction", "choice", "mean", "over samples; outputs are summed", choices=("sum", "mean")),
             Param("momentum", "float", None, "of gradient descent, or beta1 of adam (0.9); default none", "1", 0.0, 1.0),
             Param("method", "choice", "polyak", "gradient descent with Polyak's or Nesterov's momentum, or by optax",
                   choices=("polyak", "nesterov", "adam", "rmsprop")),
-            Param("taylor", "int", 0, "order of the expansion around the start that is trained instead; 0: the network", "1", 0, 3),
+            Param("taylor", "int", 0, "order of the expansion at the start that is trained instead; 0: the network", "1", 0, 3),
             Param("seed", "int", 0, "seed of the initialisation", "1", 0, 2**31 - 1),
         ),
         ("loss", "residual", "curvature", "sharpness", "curvature_start", "curvature_max", "increases", "lower", "upper"),

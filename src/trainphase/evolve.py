@@ -18,11 +18,9 @@ from trainphase.survey import FLOOR, batch_axes
 from trainphase.system import Flow, Map
 
 
-@partial(jax.jit, static_argnames=("observables", "records", "stride", "rest", "average_from"))
-def _series(
-    system: Any, state: Any, observables: tuple[Observable, ...], records: int, stride: int, rest: int, average_from: int
-) -> Any:
-    """Record at 0, stride, 2 stride, .. (``records`` times) and at the very end, ``rest`` steps after the last stretch."""
+@partial(jax.jit, static_argnames=("observables", "average_from"))
+def _series(system: Any, state: Any, times: jax.Array, observables: tuple[Observable, ...], average_from: int) -> Any:
+    """Record at ``times``, in steps, of which the first is 0 and the last the end of the run."""
     averaging, following = hasattr(system, "predict_test"), hasattr(system, "follow")
     total = jnp.zeros_like(system.predict_test(state)) if averaging else jnp.zeros(())
     loss = system.loss(state)
@@ -47,16 +45,14 @@ def _series(
             out["averaged_test_loss"] = jnp.where(count > 0, 0.5 * jnp.mean(jnp.square(error)), jnp.nan)
         return out, memory
 
-    def record(carry: Any, k: jax.Array) -> Any:
-        c, memory = carry
-        out, memory = observe(c, memory, k * stride)
-        return (lax.fori_loop(k * stride, (k + 1) * stride, step, c), memory), out
+    def record(carry: Any, here: tuple[jax.Array, jax.Array]) -> Any:
+        (c, memory), (t, until) = carry, here
+        out, memory = observe(c, memory, t)
+        return (lax.fori_loop(t, until, step, c), memory), out
 
     start = (state, total, loss, loss, jnp.zeros((), jnp.int32))
-    (carry, memory), out = lax.scan(record, (start, system.followed() if following else ()), jnp.arange(records))
-    carry = lax.fori_loop(records * stride, records * stride + rest, step, carry)
-    last, _ = observe(carry, memory, jnp.asarray(records * stride + rest))
-    out = {k: jnp.concatenate([v, last[k][None]]) for k, v in out.items()}
+    # After the last record there are no steps: one more place to observe would be compiled a second time.
+    (carry, _), out = lax.scan(record, (start, system.followed() if following else ()), (times, jnp.append(times[1:], times[-1])))
     return carry[0], carry[4], out
 
 
@@ -74,8 +70,8 @@ def series(
     stride = max(1, -(-steps // system.records)) | 1
     records = steps // stride
     usable = tuple(o for o in observables if o.available(system))
-    final, rises, out = _series(system, state, usable, records, stride, steps - records * stride, steps // 2)
     times = np.append(np.arange(records) * stride, steps)
+    final, rises, out = _series(system, state, jnp.asarray(times), usable, steps // 2)
     return times, {k: np.asarray(v) for k, v in out.items()}, final, int(rises)
 
 

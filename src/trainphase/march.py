@@ -7,7 +7,8 @@ looked, but for rounding (batches of different widths sum in different orders, w
 finished keeps its state.
 
 The horizon is divided into sixteen windows. In each, the largest step ("motion"), the mean and the largest curvature, and
-the mean loss, are kept: enough to tell a run that slowly settles from one that goes on for ever, at half the horizon and at the whole.
+the mean loss, are kept: enough to tell a run that slowly settles from one that goes on for ever, at half the horizon and at
+the whole.
 
 A run has settled when its steps have become negligible beside its largest one and do not grow. Where the loss does not
 vanish (more data than parameters) it may rest, for a while, at a stationary point that is not stable; the sharpness there
@@ -221,12 +222,15 @@ def _advance(
 
 @partial(jax.jit, static_argnames=("batched",))
 def _ends(system: Any, batched: tuple[str, ...], states: Any) -> tuple[jax.Array, ...]:
-    """Exact curvature at the start and of the given states, and their losses."""
+    """Exact curvature of the given states, and their losses."""
+    return over_lanes(lambda s, x: (s.curvature(x), s.loss(x)), system, batched, states)
 
-    def one(s: Any, x: Any) -> tuple[jax.Array, ...]:
-        return s.start_curvature(), s.curvature(x), s.loss(x)
 
-    return over_lanes(one, system, batched, states)
+@partial(jax.jit, static_argnames=("batched",))
+def _starts(system: Any, batched: tuple[str, ...], lanes: jax.Array) -> Any:
+    """The curvature at the start where the system has its own way to it, else the states there."""
+    shared = type(system).start_curvature is not Map.start_curvature
+    return over_lanes(lambda s, _: s.start_curvature() if shared else s.init(), system, batched, lanes)
 
 
 @partial(jax.jit, static_argnames=("batched",))
@@ -251,7 +255,8 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
 
     Returns arrays with a leading axis of ``points``: ``status`` (SETTLED, ESCAPED or HORIZON), ``run_steps``,
     ``motion`` (largest squared step per window; 0 where a run had ended), ``curvature_mean`` and ``curvature_top`` (mean
-    and largest per window, the mean NaN where a run had ended), ``loss_mean`` (of every fifth step, per window), ``motion_max``, ``loss_max``, ``rises``, ``max_ratio``,
+    and largest per window, the mean NaN where a run had ended), ``loss_mean`` (per window),
+    ``motion_max``, ``loss_max``, ``rises``, ``max_ratio``,
     ``unstable`` (settled, where the sharpness is above 2), and, exactly, ``curvature_start``, ``curvature`` and
     ``loss`` of the last state.
 
@@ -350,7 +355,11 @@ def _collect(
     for k in range(0, index.size, width):
         rows = np.minimum(np.arange(k, k + width), index.size - 1)
         part = jax.tree.map(lambda leaf, rows=rows: leaf[rows], lanes.state)
-        ends.append([np.asarray(v) for v in _ends(with_rows(system, batched, values, index[rows]), batched, part)])
+        mine = with_rows(system, batched, values, index[rows])
+        start = _starts(mine, batched, jnp.zeros(width))
+        if type(system).start_curvature is Map.start_curvature:
+            start = _ends(mine, batched, start)[0]
+        ends.append([np.asarray(v) for v in (start, *_ends(mine, batched, part))])
     start, end, loss = (np.concatenate(column)[: index.size] for column in zip(*ends, strict=True))
     motion, sums, tops, falls = (lanes.windows[:, k] for k in range(4))
     done = np.asarray(lanes.blocks)[:, None] - np.arange(WINDOWS) * (horizon // WINDOWS)
@@ -369,7 +378,8 @@ def _collect(
     out = blank(len(values[0]) if values else 1)
     found = {
         "status": lanes.status, "run_steps": BLOCK * np.asarray(lanes.blocks), "motion": motion, "curvature_mean": mean,
-        "curvature_top": tops, "loss_mean": losses, "motion_max": lanes.motion_max, "loss_max": lanes.loss_max, "rises": lanes.rises,
+        "curvature_top": tops, "loss_mean": losses, "motion_max": lanes.motion_max, "loss_max": lanes.loss_max,
+        "rises": lanes.rises,
         "max_ratio": lanes.growth, "curvature_start": start, "curvature": end, "loss": loss, "unstable": unstable,
     }  # fmt: skip
     for name, value in found.items():

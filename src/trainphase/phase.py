@@ -124,7 +124,7 @@ EDGE = Vocabulary(
     (
         Phase("flat", "the run settles; its curvature has risen by at most 5 % and is not at the edge", "#56B4E9", "F"),
         Phase("sharpening", "the run settles; its curvature has risen by more than 5 % and is not at the edge", "#009E73", "S"),
-        Phase("edge-of-stability", "gradient descent settles, or its loss goes on falling, with a curvature within 0.2 of 2", "#F0E442", "E"),
+        Phase("edge-of-stability", "it settles, or its loss keeps falling, with a curvature within 0.2 of 2", "#F0E442", "E"),
         Phase("bounded", "the run stays bounded and does not settle: it cycles or wanders across the edge", "#E69F00", "B"),
         Phase("divergent", "the run leaves every bound", "#D55E00", "D"),
         Phase("undecided", "the horizon does not decide, or the start does not move; a longer run may", "#999999", "?"),

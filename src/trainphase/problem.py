@@ -63,7 +63,7 @@ class Problem(eqx.Module):
         _check_params(params)
         inputs = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "dtype") else np.asarray(leaf), data[0])
         for leaf in jax.tree.leaves(inputs):
-            if jnp.issubdtype(leaf.dtype, jnp.floating) and not bool(jnp.all(jnp.isfinite(leaf))):
+            if jnp.issubdtype(leaf.dtype, jnp.floating) and not np.all(np.isfinite(np.asarray(leaf))):
                 raise RequestError("the inputs hold a number that is not finite; remove those samples")
         out = jax.eval_shape(fn, params, inputs)
         if not isinstance(out, jax.ShapeDtypeStruct) or not jnp.issubdtype(out.dtype, jnp.floating):
@@ -76,6 +76,13 @@ class Problem(eqx.Module):
         self.params, self.inputs, self.loss, self.reduction = params, inputs, loss, reduction
         self.targets = _numbers(given, out.shape) if loss == "squared" else _probabilities(given, out.shape)
         self.weight = 1.0 / (given.shape[0] if given.ndim else 1) if reduction == "mean" else 1.0
+
+    # As a function's owner, in jax.jit(problem.loss_at), a problem is known by which object it is.
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> Any:
+        return self is other
 
     @property
     def size(self) -> int:
@@ -175,9 +182,10 @@ class Problem(eqx.Module):
         odd = [np.shape(leaf) for leaf in jax.tree.leaves(self.inputs) if np.shape(leaf)[:1] != (self.samples,)]
         if odd or not 0 <= start < stop <= self.samples:
             why = f"an input has shape {odd[0]}" if odd else f"{start}:{stop} is no range of rows"
-            raise RequestError(f"{self.samples} samples cannot be parted: {why}; give inputs with the samples first, and rows in order")
+            raise RequestError(f"{self.samples} samples cannot be parted: {why}; give inputs with the samples first, and a range")
         inputs = jax.tree.map(lambda leaf: leaf[start:stop], self.inputs)
-        return eqx.tree_at(lambda p: (p.inputs, p.targets), self, (inputs, self.targets[start:stop]), is_leaf=lambda x: x is None)
+        some = (inputs, self.targets[start:stop])
+        return eqx.tree_at(lambda p: (p.inputs, p.targets), self, some, is_leaf=lambda x: x is None)
 
     def checksum(self) -> str:
         """SHA-256 over parameters, inputs and targets: what tells two problems with one ``fn`` apart."""
@@ -212,7 +220,7 @@ def _check_params(params: Any) -> None:
         dtype = np.asarray(leaf).dtype
         if not jnp.issubdtype(dtype, jnp.floating):
             raise RequestError(f"the parameters hold an array of {dtype}, shape {np.shape(leaf)}; give float arrays only")
-        if not bool(jnp.all(jnp.isfinite(leaf))):
+        if not np.all(np.isfinite(np.asarray(leaf))):
             raise RequestError("the parameters hold a number that is not finite; give the ones before training diverged")
 
 
@@ -234,7 +242,7 @@ def _probabilities(targets: np.ndarray, outputs: tuple[int, ...]) -> np.ndarray:
     if targets.shape == outputs:
         rows = targets.astype(np.result_type(targets.dtype, np.float32))
         if not (np.all(rows >= 0) and np.allclose(rows.sum(-1), 1.0, rtol=0, atol=ADDS_UP)):
-            raise RequestError("a row of the targets is no set of probabilities; give rows that are >= 0 and add up to 1, or labels")
+            raise RequestError("a row of the targets is no set of probabilities; give rows >= 0 that add up to 1, or labels")
         return rows
     if targets.shape != outputs[:-1]:
         raise RequestError(

@@ -41,9 +41,12 @@ def net(params: Any, x: Any) -> jax.Array:
     return jnp.tanh(x @ first) @ second
 
 
-def net_problem() -> tp.Problem:
+def net_problem(loss: str = "squared") -> tp.Problem:
     rng = np.random.default_rng(5)
     params = (rng.normal(size=(3, 8)) / np.sqrt(3), rng.normal(size=8) / np.sqrt(8))
+    if loss == "cross-entropy":
+        pair = (params[0], np.stack([params[1], -params[1][::-1]], 1)[:, :2])
+        return tp.Problem(net, pair, (rng.normal(size=(6, 3)), np.array([0, 1, 1, 0, 1, 0])), loss=loss)
     with precision("float64"):
         return tp.Problem(net, params, (rng.normal(size=(6, 3)), rng.normal(size=6)))
 
@@ -60,19 +63,57 @@ def test_the_expansion_of_a_quadratic_model_is_the_model() -> None:
         assert np.isclose(model.curvature(ours), system.curvature(theirs), rtol=1e-11)
 
 
-@pytest.mark.parametrize("order", [1, 2])
-def test_the_error_of_an_expansion_has_its_order(order: int) -> None:
-    problem = net_problem()
-    with precision("float64"):
-        model = tp.taylor(problem, order=order)
-        direction = jnp.cos(jnp.arange(problem.size) * 1.7)
-        sizes = np.array([0.004, 0.008, 0.016, 0.032])
-        errors = []
-        for s in sizes:
-            exact = problem.residual(jnp.asarray(model.theta) + s * direction)
-            errors.append(float(jnp.linalg.norm(model.residual(s * direction) - exact)))
+def cubic_problem() -> tp.Problem:
+    """A model of degree three in its parameters, with a softmax on top."""
+    rng = np.random.default_rng(8)
+    params = {"a": rng.normal(size=(4, 3)), "b": rng.normal(size=(3, 3)), "c": rng.normal(size=(3, 5))}
+    data = (rng.normal(size=(6, 4)), rng.integers(0, 5, 6))
+    return tp.Problem(lambda p, x: x @ p["a"] @ p["b"] @ p["c"], params, data, loss="cross-entropy", reduction="mean")
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
+def test_the_error_of_an_expansion_has_its_order(order: int, loss: str) -> None:
+    problem = net_problem() if loss == "squared" else cubic_problem() if order < 3 else net_problem("cross-entropy")
+    model = tp.taylor(problem, order=order)
+    direction = jnp.cos(jnp.arange(problem.size) * 1.7)
+    error = jax.jit(lambda s: jnp.linalg.norm(model.residual(s * direction) - problem.residual(model.theta + s * direction)))
+    sizes = np.array([0.002, 0.004, 0.008, 0.016])
+    errors = [float(error(s)) for s in sizes]
     # The next term of the series: slope order + 1; 0.1 is for the term after it, a few per cent at these sizes.
     assert abs(np.polyfit(np.log(sizes), np.log(errors), 1)[0] - (order + 1)) < 0.1
+
+
+def test_the_expansion_of_a_cubic_model_is_the_model_with_any_loss_and_momentum() -> None:
+    problem = cubic_problem()
+    theirs, ours = tp.descent(problem, 0.05, 0.8), tp.taylor(problem, 3, 0.05, momentum=0.8)
+    at = np.linspace(-1.0, 1.0, problem.size)
+
+    @jax.jit
+    def both(theta: jax.Array) -> Any:
+        a, b = theirs.init()._replace(theta=theta), ours.init()
+        for _ in range(20):
+            a, b = theirs.step(a), ours.step(b)
+        return a.theta, ours.theta + b.theta, theirs.loss(a), ours.loss(b)
+
+    a, b, loss, same = both(problem.flat())
+    # Rounding of some hundred operations a step, over twenty steps that do not amplify it.
+    assert np.allclose(a, b, rtol=1e-11, atol=1e-12)
+    assert np.isclose(loss, same, rtol=1e-11)
+    # Around another point the displacement starts elsewhere, and the model is still the same.
+    for point in (at, problem.restore(jnp.asarray(at))):
+        moved = tp.taylor(problem, 3, at=point)
+        assert np.isclose(moved.problem.loss_at(problem.flat() - at), problem.loss_at(problem.flat()), rtol=1e-11)
+
+
+def test_the_gradient_of_an_expansion_is_that_of_its_loss() -> None:
+    phi = 0.3 * jnp.cos(jnp.arange(40))
+    for order in (1, 2, 3):
+        model = tp.taylor(net_problem("cross-entropy"), order).problem
+        value, gradient = jax.jit(lambda x, m=model: m.loss_and_gradient(x))(phi)
+        assert np.isclose(value, model.loss_at(phi), rtol=1e-12)
+        # Two orders of differentiation of the same terms.
+        assert np.allclose(gradient, jax.jit(lambda x, m=model: jax.grad(m.loss_at)(x))(phi), rtol=1e-10, atol=1e-13)
 
 
 def test_the_kernel_is_that_of_the_model_at_the_start() -> None:
@@ -103,6 +144,10 @@ def test_wrong_requests() -> None:
     problem = net_problem()
     with pytest.raises(tp.RequestError, match="order = 4"):
         tp.taylor(problem, order=4)
+    with pytest.raises(tp.RequestError, match="at has 3 numbers"):
+        tp.taylor(problem, at=np.zeros(3))
+    with pytest.raises(tp.RequestError, match="expansion of order 2 already"):
+        tp.taylor(tp.taylor(problem).problem)
     with pytest.raises(tp.RequestError, match="no problem"):
         tp.taylor(net)  # pyright: ignore[reportArgumentType]
     with pytest.raises(tp.RequestError, match="shape"):

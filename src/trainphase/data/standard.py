@@ -63,14 +63,15 @@ def labelled(
         table = read_table(dataset)
         x, (y, count), source = table.x, _classes(table.y), f"samples of {table.source}"
     else:
-        raise RequestError(f"there is no dataset={dataset!r}: give one of {', '.join(sets.SETS)}, or the path of a .csv or .npz file")
+        known = ", ".join(sets.SETS)
+        raise RequestError(f"there is no dataset={dataset!r}: give one of {known}, or the path of a .csv or .npz file")
     kind = standardise or ("set" if dataset in sets.SETS and dataset != "cifar10" else "pixel")
     x = _standardised(x, kind)
     if classes is not None:
         kept = sets.whole("classes", classes, 2)
         if kept > count:
             what = f"has {count} classes" if count else "has numbers for targets and no classes"
-            raise RequestError(f"classes={classes} is not possible: {dataset} {what}; give at most that many, or leave classes out")
+            raise RequestError(f"classes={classes} is not possible: {dataset} {what}; give no more, or leave classes out")
         x, y, count = x[y < kept], y[y < kept], kept
     if n is not None and n > len(x):
         raise RequestError(f"n={n} is more than the {len(x)} samples of {dataset} here: give n={len(x)} or less")

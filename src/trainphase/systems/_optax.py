@@ -66,14 +66,14 @@ class _Stepped(Trained):
     def tangent(self, state: Any, v: Any) -> tuple[Any, Any]:
         """As for any map; counters have no derivative."""
         moving, counts = eqx.partition(state, eqx.is_inexact_array)
-        along = eqx.filter(v, jax.tree.map(eqx.is_inexact_array, state))
+        along, nothing = eqx.partition(v, jax.tree.map(eqx.is_inexact_array, state))
 
         def step(x: Any) -> tuple[Any, Any]:
             new = self.step(eqx.combine(x, counts))
             return eqx.partition(new, eqx.is_inexact_array)
 
         new, change, counted = jax.jvp(step, (moving,), (along,), has_aux=True)
-        return eqx.combine(new, counted), eqx.combine(change, eqx.filter(v, jax.tree.map(eqx.is_inexact_array, state), inverse=True))
+        return eqx.combine(new, counted), eqx.combine(change, nothing)
 
 
 class Stepped(_Stepped):
@@ -112,7 +112,7 @@ class Adaptive(_Stepped, Training):
         if self.name == "rmsprop":
             return jnp.asarray(self.lr)
         b = jnp.asarray(self._beta1())
-        return self.lr * (1 - b) / (1 + b)
+        return jnp.asarray(self.lr) * (1 - b) / (1 + b)
 
     def metric(self, state: Carried) -> jax.Array:
         """P^-1/2, shape (P,)."""

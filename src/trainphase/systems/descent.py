@@ -17,7 +17,7 @@ import numpy as np
 
 from trainphase.errors import RequestError
 from trainphase.problem import Problem
-from trainphase.systems._training import Number, Trained, Training
+from trainphase.systems._training import Number, Training
 
 METHODS = ("polyak", "nesterov")
 ADAPTIVE = ("adam", "rmsprop")
@@ -61,7 +61,7 @@ class Descent(Training):
         if self.momentum is None:
             return jnp.asarray(self.lr)
         b = jnp.asarray(self.momentum)
-        return self.lr * ((1 + 2 * b) / (1 + b) if self.method == "nesterov" else 1 / (1 + b))
+        return jnp.asarray(self.lr) * ((1 + 2 * b) / (1 + b) if self.method == "nesterov" else 1 / (1 + b))
 
     def check(self) -> None:
         """lr above 0, momentum in [0, 1)."""
@@ -72,7 +72,7 @@ class Descent(Training):
             raise RequestError(f"momentum = {wrong:g} is out of range; give a number from 0 to below 1")
 
 
-def descent(problem: Problem, lr: float = 0.1, momentum: float | None = None, method: Any = "polyak") -> Trained:
+def descent(problem: Problem, lr: float = 0.1, momentum: float | None = None, method: Any = "polyak") -> Any:
     """Training on a problem, to be run, or drawn over ``lr`` and ``momentum``.
 
     Parameters

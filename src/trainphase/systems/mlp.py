@@ -7,6 +7,7 @@ Defaults follow Cohen et al. (2021) in kind, tanh layers with PyTorch's initiali
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from trainphase.data.standard import Labelled, labelled
 from trainphase.errors import RequestError
 from trainphase.problem import LOSSES, REDUCTIONS, Problem
 from trainphase.systems._options import truth
-from trainphase.systems._training import Trained
 from trainphase.systems.descent import descent
 from trainphase.systems.taylor import taylor as expanded
 
@@ -70,7 +70,7 @@ class Network:
 def weights(sizes: tuple[int, ...], init: str, ntk: bool, bias: bool, gain: float, seed: int) -> list[dict[str, np.ndarray]]:
     """The start: ``sizes`` are inputs, hidden widths, outputs. Layers have streams of random numbers of their own."""
     layers = []
-    for k, (into, out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for k, (into, out) in enumerate(itertools.pairwise(sizes)):
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(k,))))
         size = gain * INITS[init] * (math.sqrt(2.0 * into / (into + out)) if init == "glorot" else 1.0)
         scale = size if ntk else size / math.sqrt(into)
@@ -102,7 +102,7 @@ def _targets(data: Labelled, loss: str, targets: str | None) -> tuple[np.ndarray
         return (data.y[:, None] == np.arange(data.classes)).astype(np.float64), data.classes
     y = 1.0 - 2.0 * data.y if kind == "sign" else np.asarray(data.y, np.float64)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    return y, 1 if y.ndim == 1 else y.shape[1]
+    return y, 1 if y.ndim == 1 else int(y.shape[1])
 
 
 def _whole(name: str, value: Any, least: int) -> int:
@@ -122,16 +122,18 @@ def mlp(
     classes: int | None = None, targets: str | None = None, standardise: str | None = None, loss: str = "squared",
     reduction: str = "mean", momentum: float | None = None, method: str = "polyak", taylor: int = 0, seed: int = 0,
     data_dir: Any = None, search: Any = (),
-) -> Trained:  # fmt: skip
+) -> Any:  # fmt: skip
     """Build the network, its data and its training; see ``trainphase run mlp --help`` for the parameters.
 
     Returns a system; its ``problem`` can be measured and trained by other means. Raises RequestError for a value out of
     range and DataError when the data are absent.
     """
     width, depth, seed = _whole("width", width, 1), _whole("depth", depth, 0), _whole("seed", seed, 0)
-    ways = ((activation, "activation", ACTIVATIONS), (init, "init", INITS), (loss, "loss", LOSSES), (reduction, "reduction", REDUCTIONS))
-    for value, name, known in (*ways, (parameterisation or "ntk", "parameterisation", PARAMETERISATIONS)):
-        _one_of(name, value, known)
+    _one_of("activation", activation, ACTIVATIONS)
+    _one_of("init", init, INITS)
+    _one_of("parameterisation", parameterisation or "ntk", PARAMETERISATIONS)
+    _one_of("loss", loss, LOSSES)
+    _one_of("reduction", reduction, REDUCTIONS)
     order = _whole("taylor", taylor, 0)
     if order > 3:
         raise RequestError(f"taylor = {order} is not available; give 1, 2 or 3, or 0 for the network itself")
@@ -140,12 +142,12 @@ def mlp(
     data = labelled(dataset, None if n is None else _whole("n", n, 1), classes, standardise, data_dir, search)
     y, outputs = _targets(data, loss, targets)
     sizes = (data.X.shape[1], *[width] * depth, outputs)
-    count = sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    count = sum(a * b for a, b in itertools.pairwise(sizes))
     if count > MOST_PARAMETERS:
         raise RequestError(f"width = {width} and depth = {depth} make {count:.3g} weights, too many; give smaller ones")
     ntk = parameterisation == "ntk" or (parameterisation is None and init == "ntk")
     params = weights(sizes, init, ntk, truth("bias", bias), float(gain), seed)
-    problem = Problem(Network(activation, ntk, y.ndim == 1), params, (data.X, y), loss, reduction)
+    problem = Problem(Network(activation, ntk, outputs == 1), params, (data.X, y), loss, reduction)
     if order:
         return expanded(problem, order, lr, None, momentum, method)
     return descent(problem, lr, momentum, method)

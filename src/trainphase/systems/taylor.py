@@ -18,7 +18,6 @@ import numpy as np
 
 from trainphase.errors import RequestError
 from trainphase.problem import Problem
-from trainphase.systems._training import Trained
 from trainphase.systems.descent import METHODS, Descent, descent
 
 ORDERS = (1, 2, 3)
@@ -88,7 +87,7 @@ class Taylor(Descent):
 
 def taylor(
     problem: Problem, order: int = 2, lr: float = 0.1, at: Any = None, momentum: float | None = None, method: Any = "polyak"
-) -> Trained:
+) -> Any:
     """The Taylor model of a problem around a point, to be run, or drawn over ``lr`` and ``momentum``.
 
     Parameters
