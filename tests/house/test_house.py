@@ -154,6 +154,12 @@ def declared_packages() -> set[str]:
     return {re.split(r"[<>=!~\[; ]", line)[0] for line in project["dependencies"]}
 
 
+def extra_packages() -> set[str]:
+    """Packages of the extras in pyproject.toml that users may install, so not those for development."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    return {re.split(r"[<>=!~\[; ]", line)[0] for name, lines in extras.items() if name != "dev" for line in lines}
+
+
 def test_files_are_short() -> None:
     sizes = file_sizes()
     too_long = {name: n for name, n in sizes.items() if n > MAX_FILE_LINES and name not in LONG_FILES}
@@ -263,13 +269,19 @@ for name in sys.argv[1:]:
 
 
 def test_every_import_is_declared() -> None:
-    known = declared_packages() | {"trainphase"} | sys.stdlib_module_names
+    known = declared_packages() | extra_packages() | {"trainphase"} | sys.stdlib_module_names
     undeclared = {
         relative(path): sorted(extra)
         for path in python_files(SRC)
         if (extra := distributions(imported_packages(path)) - known)
     }
     assert not undeclared, f"imported but not a dependency in pyproject.toml: {undeclared}"
+
+
+def test_an_extra_is_imported_in_one_file() -> None:
+    for package in extra_packages():
+        where = [relative(path) for path in python_files(SRC) if package in distributions(imported_packages(path))]
+        assert len(where) == 1, f"{package} is an extra; import it in one file, not in {where}"
 
 
 def test_every_dependency_is_used() -> None:

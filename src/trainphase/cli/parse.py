@@ -98,7 +98,9 @@ def _range_example(param: Param, boundary: bool = False) -> str:
     top = 2 * abs(param.default) if isinstance(param.default, int | float) and param.default else 2
     low = top / 4 if boundary or param.open_lo or param.lo > 0 else 0
     if param.kind == "int":
-        return f"{param.name}={math.ceil(low):d}:{math.ceil(low) + 31:d}" + ("" if boundary else ":32")
+        lo = max(math.ceil(low), math.ceil(param.lo) if math.isfinite(param.lo) else math.ceil(low))
+        hi = int(min(lo + 31, param.hi))
+        return f"{param.name}={lo:d}:{hi:d}" + ("" if boundary else f":{hi - lo + 1}")
     return f"{param.name}={low:g}:{min(top, param.hi):g}" + ("" if boundary else ":256")
 
 
