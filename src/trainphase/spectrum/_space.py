@@ -1,0 +1,159 @@
+"""The growing space of a Krylov search: an orthonormal basis, the operator's matrix in it, and what of its image lies outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from trainphase.errors import RequestError
+
+Product = Callable[[np.ndarray], np.ndarray]
+FIRST = 24  # rows that are set aside at first
+# A vector that keeps less than this share of itself when the basis is taken out needs the basis taken out again.
+AGAIN = 0.5
+
+
+class Space:
+    """Band Lanczos with full orthogonalisation: A V = V H + C K at all times (the rows of V and C written as columns).
+
+    V : (m, P), the basis. C : (c, P), the candidates: directions that products have shown, and starts not yet multiplied.
+    H : (m, m), symmetric. K : (c, m). What the basis holds is in the precision that the products come in.
+    """
+
+    def __init__(self, product: Product, size: int, rows: np.ndarray) -> None:
+        self.size, self._product = size, product
+        self.products, self.norm, self.noise = 0, 0.0, 0.0
+        self._basis = np.empty((0, size))
+        self.H, self.K = np.empty((0, 0)), np.empty((0, 0))
+        self.C: list[np.ndarray] = []
+        for row in rows:
+            self._admit(np.array(row, np.float64))
+        self.starts = self.waiting = len(self.C)
+
+    @property
+    def dimension(self) -> int:
+        """m, the rows of the basis."""
+        return len(self.H)
+
+    @property
+    def V(self) -> np.ndarray:
+        """The basis, shape (m, P)."""
+        return self._basis[: self.dimension]
+
+    def advance(self) -> None:
+        """Multiply the first candidate and take it into the basis."""
+        u, known = self.C.pop(0), self.K[0]
+        w = self._multiply(u)
+        m = self.dimension
+        self._store(m, u.astype(w.dtype, copy=False))
+        self.C = [c.astype(w.dtype, copy=False) for c in self.C]
+        self.norm = max(self.norm, float(np.linalg.norm(w)))
+        # By symmetry most of what lies in the basis is known, so that one more passage over the basis is enough.
+        basis, first = self._basis[: m + 1], np.append(known, 0.0)
+        first[m] = float(basis[m] @ w)
+        for j in np.flatnonzero(first):
+            w -= w.dtype.type(first[j]) * basis[j]
+        rest = self._without(w, basis)
+        column = self._without(w, np.array(self.C)) if self.C else np.empty(0)
+        # Products are not quite symmetric: half of the difference is what rounding does to H.
+        self.noise = max(self.noise, float(np.max(np.abs(rest[:m]), initial=0.0)) / 2)
+        first[:m] += rest[:m] / 2
+        first[m] += rest[m]
+        H = np.empty((m + 1, m + 1))
+        H[:m, :m], H[m], H[:, m] = self.H, first, first
+        self.H = H
+        self.K = np.column_stack([self.K[1:], column])
+        self.waiting = max(self.waiting - 1, 0)
+        left = float(np.linalg.norm(w))
+        if left > 2 * float(np.finfo(w.dtype).eps) * self.norm and m + 1 + len(self.C) < self.size:
+            self.C.append(w / w.dtype.type(left))
+            self.K = np.vstack([self.K, np.zeros(m + 1)])
+            self.K[-1, -1] = left
+
+    def aim(self, weights: np.ndarray) -> None:
+        """Turn the candidates so that the residual of V^T weights comes first. ``weights`` : (m,)."""
+        if len(self.C) < 2:
+            return
+        towards = self.K @ weights
+        turn = np.linalg.qr(np.column_stack([towards, np.eye(len(towards))]))[0]
+        self.K = turn.T @ self.K
+        dtype = self.C[0].dtype
+        self.C = list((turn.T @ np.array(self.C)).astype(dtype, copy=False))
+
+    def refill(self, rng: np.random.Generator) -> None:
+        """A random candidate: for a space that is invariant and yet too small."""
+        self._admit(rng.standard_normal(self.size))
+
+    def shrink(self, combinations: np.ndarray) -> None:
+        """Keep the span of the Ritz vectors whose weights are the columns of ``combinations``, (m, kept)."""
+        kept = self._combined(combinations)
+        self._basis[: len(kept)] = kept
+        self.H = combinations.T @ self.H @ combinations
+        self.K = self.K @ combinations
+
+    def vectors(self, combinations: np.ndarray) -> np.ndarray:
+        """The vectors whose weights are the columns of ``combinations``, (m, any), as float64 rows."""
+        return self._combined(combinations).astype(np.float64)
+
+    def _combined(self, combinations: np.ndarray) -> np.ndarray:
+        # In one precision: a product of two precisions is converted, and slow.
+        return combinations.T.astype(self._basis.dtype) @ self.V
+
+    def floor(self) -> float:
+        """What rounding does to a value or a residual at most, in the operator's units."""
+        return 8 * float(np.finfo(self._basis.dtype).eps) * self.norm + self.noise
+
+    def _multiply(self, u: np.ndarray) -> np.ndarray:
+        w = np.array(self._product(u))
+        self.products += 1
+        if w.shape != (self.size,):
+            raise RequestError(f"the product has shape {w.shape} for vectors of shape ({self.size},); give a square operator")
+        if w.dtype not in (np.float32, np.float64):
+            w = w.astype(np.float64)
+        if not np.isfinite(w).all():
+            raise RequestError(
+                f"product {self.products} with the operator is not finite; look for parameters or data that are not, or too large"
+            )
+        return w
+
+    def _store(self, m: int, u: np.ndarray) -> None:
+        if m == 0:
+            self._basis = np.empty((max(FIRST, self.starts), self.size), u.dtype)
+        elif m == len(self._basis):
+            self._basis = np.concatenate([self._basis, np.empty((m // 2 + 1, self.size), u.dtype)])
+        self._basis[m] = u
+
+    @staticmethod
+    def _without(w: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Take the span of orthonormal ``rows`` out of w, in place; the components taken out."""
+        before = float(np.linalg.norm(w))
+        found = rows @ w
+        w -= found @ rows
+        found = found.astype(np.float64)
+        for _ in range(2):
+            after = float(np.linalg.norm(w))
+            if after > AGAIN * before:
+                break
+            more = rows @ w
+            w -= more @ rows
+            found += more
+            before = after
+        return found
+
+    def _admit(self, row: np.ndarray) -> None:
+        """A start, made orthogonal to all that is there; one that depends on the others is left out."""
+        before = float(np.linalg.norm(row))
+        if not before > 0 or not np.isfinite(before) or self.dimension + len(self.C) >= self.size:
+            return
+        unit = row / before
+        for _ in range(3):
+            for rows in (self.V, self.C):
+                for other in rows:
+                    unit -= (other @ unit) * other
+            left = float(np.linalg.norm(unit))
+            if left < 1e-6:
+                return
+            unit /= left
+        self.C.append(unit.astype(self._basis.dtype, copy=False) if self.dimension else unit)
+        self.K = np.vstack([self.K, np.zeros(self.dimension)]) if self.dimension else np.empty((len(self.C), 0))

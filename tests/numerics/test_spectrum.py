@@ -1,0 +1,348 @@
+"""Top eigenpairs with honest errors, and the operators of a problem against dense linear algebra."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trainphase.errors import RequestError
+from trainphase.problem import Problem
+from trainphase.spectrum import _linear, operators
+from trainphase.spectrum._bounds import from_residuals
+from trainphase.spectrum.checks import compare
+from trainphase.spectrum.krylov import density, top
+
+SIZE = 1000
+DOUBT = 0.05
+STARTS = 60
+
+
+def spectrum(name: str) -> np.ndarray:
+    """Eigenvalues in the manner of networks: a bulk near 0, (SIZE,), and the top that the name says."""
+    values = 0.3 * np.random.default_rng(1).random(SIZE) ** 4
+    tops = {
+        "clustered": [1.02, 1, 0.97, 0.93, 0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35],
+        "twin": [1.02, 1.0, 0.5],
+        "spread": list(0.75 ** np.arange(12)),
+        "outlier": [1.0],
+        "negative": [1, 0.9, 0.6, 0.5, -3, -2.5, -1, -0.5],
+        "multiple": [1, 1, 1, 0.7, 0.7, 0.4],
+    }
+    values[: len(tops[name])] = tops[name]
+    return values
+
+
+def diagonal(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """A diagonal matrix is as good as any: the random start knows no direction."""
+    return lambda v: values * v
+
+
+# ---- error bounds of a cold search
+
+
+@pytest.mark.parametrize("name", ["clustered", "twin", "spread", "outlier", "negative", "multiple"])
+def test_cold_error_covers_the_truth_and_tolerance_is_kept(name: str) -> None:
+    values = spectrum(name)
+    true, uncovered, spent = values.max(), 0, []
+    for seed in range(STARTS):
+        found = top(diagonal(values), SIZE, seed=seed)
+        assert found.converged and found.errors[0] <= 1e-3 * found.values[0] * (1 + 1e-9)
+        uncovered += abs(found.values[0] - true) > found.errors[0]
+        spent.append(found.products)
+    # At most DOUBT of the starts, and 3 standard deviations of the count.
+    assert uncovered <= DOUBT * STARTS + 3 * np.sqrt(DOUBT * (1 - DOUBT) * STARTS)
+    if name in ("spread", "outlier"):
+        assert max(spent) <= 13
+
+
+@pytest.mark.parametrize("name", ["clustered", "twin"])
+def test_errors_of_an_unfinished_search_cover_the_truth(name: str) -> None:
+    # Between its first products and convergence the search sees a mixture of the clustered modes as one pair with a small
+    # residual and a wide gap. A bound from these alone fails in most of these cases.
+    values, count, uncovered, fooled = spectrum(name), 0, 0, 0
+    for seed in range(STARTS):
+        for most in (5, 7, 9, 12):
+            found = top(diagonal(values), SIZE, seed=seed, most=most, tol=1e-12)
+            off = abs(found.values[0] - values.max())
+            second = top(diagonal(values), SIZE, 2, start=found.vectors, most=2, tol=1e-12).values
+            gap = found.values[0] - (second[1] if len(second) > 1 else 0)
+            count, uncovered = count + 1, uncovered + (off > found.errors[0])
+            fooled += off > found.residuals[0] ** 2 / gap
+    # The four stages of one start are not independent: the count's deviation is that of STARTS cases of weight 4 at most.
+    assert uncovered <= DOUBT * count + 3 * 4 * np.sqrt(DOUBT * (1 - DOUBT) * STARTS)
+    assert fooled > count / 10
+
+
+def test_products_are_no_more_than_arpack_needs() -> None:
+    sparse: Any = importlib.import_module("scipy.sparse.linalg")
+    values, ours, theirs = spectrum("clustered"), [], []
+    for seed in range(10):
+        ours.append(top(diagonal(values), SIZE, seed=seed).products)
+        spent = [0]
+
+        def multiply(v: np.ndarray, spent: list[int] = spent) -> np.ndarray:
+            spent[0] += 1
+            return values * v.ravel()
+
+        start = np.random.default_rng(seed).standard_normal(SIZE)
+        sparse.eigsh(sparse.LinearOperator((SIZE, SIZE), matvec=multiply, dtype=float), 1, which="LA", tol=1e-3, v0=start)
+        theirs.append(spent[0])
+    # ARPACK looks after 21 products, 31, ...; ours after each, and asks for more certainty.
+    assert max(ours) <= 22 and np.mean(ours) <= np.mean(theirs)
+
+
+@pytest.mark.parametrize("which", ["algebraic", "magnitude"])
+@pytest.mark.parametrize("name", ["clustered", "negative", "multiple"])
+def test_several_pairs_to_rounding(name: str, which: str, rng: np.random.Generator) -> None:
+    values = spectrum(name)[:200]
+    basis = np.linalg.qr(rng.standard_normal((200, 200)))[0]
+    A = (basis * values) @ basis.T
+    found = top(lambda v: A @ v, 200, 3, tol=1e-11, which=which)
+    order = np.argsort(-np.abs(values) if which == "magnitude" else -values)
+    # The tolerance asked for, and rounding of a matrix of 200 rows.
+    assert np.max(np.abs(found.values - values[order[:3]])) <= 1e-11 * np.max(np.abs(values))
+    assert found.converged
+    residuals = np.linalg.norm(found.vectors @ A - found.values[:, None] * found.vectors, axis=1)
+    # Honest: not above what is said but for rounding, which what is said includes.
+    assert np.all(residuals <= found.residuals + 1e-13) and np.all(found.residuals <= residuals + 2e-14 * 100)
+    assert np.allclose(found.vectors @ found.vectors.T, np.eye(3), atol=1e-12)
+
+
+def test_space_is_reduced_and_goes_on_when_it_gets_large() -> None:
+    values = np.linspace(0, 1, 3000) ** 0.5
+    found = top(diagonal(values), 3000, 2, tol=1e-8, most=2000)
+    # The gap is 1.7e-4 of the value: more products than the basis may have rows.
+    assert found.products > 160 and found.converged
+    assert np.max(np.abs(found.values - values[[-1, -2]])) <= 1e-8
+
+
+def test_gaps_count_from_the_ends_of_the_neighbours_intervals() -> None:
+    # r^2 / (gap less the neighbour's residual) where that is less than r: 0.05^2 / (0.1 - 0.02), but 0.05 beside 0.09.
+    assert from_residuals(np.array([1.0, 0.9]), np.array([0.05, 0.02]))[0] == pytest.approx(0.05**2 / 0.08, rel=1e-14)
+    assert from_residuals(np.array([1.0, 0.9]), np.array([0.05, 0.09]))[0] == 0.05
+    # With nothing beside it a value has no gap.
+    assert from_residuals(np.array([1.0]), np.array([0.05]))[0] == 0.05
+
+
+# ---- warm starts, precision, wrong input
+
+
+def test_warm_start_follows_a_drifting_cluster_with_five_products(rng: np.random.Generator) -> None:
+    values = spectrum("clustered")
+    push = rng.standard_normal((3, SIZE)) / np.sqrt(SIZE)
+    last = top(diagonal(values), SIZE)
+    for step in range(1, 13):
+        # The two leading eigenvalues cross at step 6, and a rank-one term turns their vectors.
+        now = values.copy()
+        now[:2] = 1.02 - 0.002 * step, 1.0 + 0.0015 * step
+        extra = 0.02 * np.cos(step) * push[0] + 0.02 * np.sin(step) * push[1] + push[2]
+        product = lambda v, now=now, extra=extra: now * v + 0.05 * extra * (extra @ v)  # noqa: E731
+        dense = np.linalg.eigvalsh(np.diag(now) + 0.05 * np.outer(extra, extra))
+        last = top(product, SIZE, start=last, most=5)
+        off = abs(last.values[0] - dense[-1])
+        assert last.products <= 5
+        # The requirement: 1e-3 of the true value, and a bound that covers it.
+        assert off <= 1e-3 * dense[-1]
+        assert off <= last.errors[0]
+
+
+def test_single_precision_products_stop_at_their_rounding() -> None:
+    values = spectrum("spread").astype(np.float32)
+    found = top(lambda v: values * v.astype(np.float32), SIZE, tol=1e-12)
+    assert not found.converged and found.products < 60
+    off = abs(found.values[0] - float(values.max()))
+    # Some tens of float32's 1.2e-7 are what rounding can do; the bound says so and covers the truth.
+    assert off <= found.errors[0] <= 1e-5
+    assert found.residuals[0] >= np.finfo(np.float32).eps
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"product": lambda v: v * np.nan}, "not finite"),
+        ({"product": lambda v: v[:3]}, "shape"),
+        ({"k": 0}, "at least 1"),
+        ({"tol": 0.0}, "above 0"),
+        ({"which": "smallest"}, "algebraic or magnitude"),
+        ({"start": np.zeros(20)}, "start"),
+        ({"start": np.ones(7)}, "start"),
+    ],
+)
+def test_wrong_input_is_one_sentence(change: dict[str, object], word: str) -> None:
+    given = {"product": lambda v: v, "size": 20} | change
+    with pytest.raises(RequestError, match=word):
+        top(**given)  # type: ignore[arg-type]
+
+
+def test_small_and_empty_operators() -> None:
+    found = top(lambda v: np.array([3.0, -5.0]) * v, 2, 5, which="magnitude")
+    assert np.allclose(found.values, [-5, 3], atol=1e-14) and found.converged
+    nothing = top(lambda v: 0 * v, 4)
+    assert nothing.values[0] == 0 and nothing.errors[0] == 0 and nothing.converged
+
+
+def test_density_has_the_moments_of_the_matrix(rng: np.random.Generator) -> None:
+    values = spectrum("spread")[:300]
+    basis = np.linalg.qr(rng.standard_normal((300, 300)))[0]
+    A = (basis * values) @ basis.T
+    found = density(lambda v: A @ v, 300, probes=20, order=12)
+    assert found.products == 240
+    for power in (1, 2, 4):
+        mean, error = found.mean(lambda x, power=power: x**power)
+        # Four standard errors, estimated from 20 probes.
+        assert abs(mean - np.mean(values**power)) <= 4 * error
+    at = np.linspace(-1, 2, 1201)
+    curve, error = found.curve(at, 0.05)
+    # A Gaussian summed on a grid of a twentieth of its width is 1 to rounding.
+    assert np.sum(curve) * (at[1] - at[0]) == pytest.approx(1, abs=1e-9)
+    assert np.all(error >= 0)
+
+
+# ---- operators of a problem
+
+
+def network(params: list[tuple[jax.Array, jax.Array]], x: jax.Array) -> jax.Array:
+    for w, b in params[:-1]:
+        x = jnp.tanh(x @ w + b[None])
+    w, b = params[-1]
+    return x @ w + b[None]
+
+
+def problem(loss: str, reduction: str, rows: int = 11, sizes: tuple[int, ...] = (4, 5, 3)) -> Problem:
+    rng = np.random.default_rng(3)
+    params = [(rng.standard_normal((a, b)) / np.sqrt(a), 0.1 * rng.standard_normal(b)) for a, b in itertools.pairwise(sizes)]
+    x = rng.standard_normal((rows, sizes[0]))
+    y = rng.standard_normal((rows, sizes[-1])) if loss == "squared" else rng.integers(0, sizes[-1], rows)
+    return Problem(network, params, (x, y), loss=loss, reduction=reduction)
+
+
+def dense(given: Problem, theta: jax.Array) -> dict[str, np.ndarray]:
+    """All operators as matrices, by derivatives of whole functions."""
+    n, f = len(given.targets), given.outputs
+
+    def loss(outputs: jax.Array) -> jax.Array:
+        if given.loss == "squared":
+            return 0.5 * jnp.sum((outputs - given.targets.ravel()) ** 2)
+        rows = outputs.reshape(n, -1)
+        return jnp.sum(jax.nn.logsumexp(rows, axis=1) - jnp.sum(rows * given.targets, axis=1))
+
+    scale = 1 / n if given.reduction == "mean" else 1.0
+    J = np.asarray(jax.jacrev(f)(theta))
+    curve = np.asarray(jax.hessian(loss)(f(theta)))
+    return {
+        "hessian": scale * np.asarray(jax.hessian(lambda t: loss(f(t)))(theta)),
+        "gauss_newton": scale * J.T @ curve @ J,
+        "outputs": scale * J @ J.T,
+        "parameters": scale * J.T @ J,
+    }
+
+
+@pytest.mark.parametrize(("loss", "reduction", "batch"), [("squared", "sum", None), ("cross-entropy", "mean", 4)])
+def test_operators_against_dense_matrices(loss: str, reduction: str, batch: int | None, rng: np.random.Generator) -> None:
+    # 11 rows in blocks of 4: two whole ones and three rows that are left over.
+    given = problem(loss, reduction)
+    theta = given.flat()
+    want = dense(given, theta)
+    got = {
+        "hessian": operators.hessian(given, theta, batch),
+        "gauss_newton": operators.gauss_newton(given, theta, batch),
+        "outputs": operators.ntk(given, theta, batch, side="outputs"),
+        "parameters": operators.ntk(given, theta, batch, side="parameters"),
+    }
+    for name, operator in got.items():
+        A = want[name]
+        v = rng.standard_normal(len(A))
+        # Rounding of two orders of summation.
+        assert np.allclose(operator.product(v), A @ v, rtol=0, atol=1e-12 * np.abs(A).sum()), name
+        found = top(operator.product, operator.size, 2, tol=1e-9)
+        exact = np.linalg.eigvalsh(A)[::-1][:2]
+        # The requirement of the issue, 1e-8; the tolerance asked for is a tenth of it.
+        assert np.max(np.abs(found.values - exact)) <= 1e-8 * exact[0], name
+        residuals = np.linalg.norm(found.vectors @ A - found.values[:, None] * found.vectors, axis=1)
+        assert np.all(residuals <= found.residuals * (1 + 1e-6) + 1e-13 * exact[0]), name
+    assert np.allclose(operators.gradient(given, theta, batch), operators.gradient(given, theta), rtol=1e-12, atol=1e-14)
+
+
+def test_kernel_takes_the_smaller_side_and_gives_the_vectors_of_both() -> None:
+    given = problem("squared", "mean")
+    theta = given.flat()
+    assert operators.ntk(given, theta).size == 33 < given.size
+    assert operators.ntk(problem("squared", "mean", rows=40), theta).size == given.size
+    J = np.asarray(jax.jacrev(given.outputs)(theta))
+    for side, A in (("outputs", J.T @ J / 11), ("parameters", J @ J.T / 11)):
+        kernel = operators.ntk(given, theta, side=side)
+        found = top(kernel.product, kernel.size, 2, tol=1e-12)
+        assert kernel.other is not None
+        images = kernel.other(found.vectors)
+        # The residual at this tolerance is its root, 1e-6 of the value, over a gap of a tenth.
+        assert np.linalg.norm(images @ A - found.values[:, None] * images) <= 1e-5 * found.values[0]
+
+
+def test_projected_second_derivative(rng: np.random.Generator) -> None:
+    given = problem("squared", "mean")
+    theta, v = given.flat(), rng.standard_normal(33)
+    Q = np.asarray(jax.hessian(given.outputs)(theta))
+    A = np.einsum("a,aij->ij", v, Q)
+    exact = np.linalg.eigvalsh(A)
+    for batch in (None, 4):
+        operator = operators.projected_q(given, theta, v, batch)
+        for which, value in (("algebraic", exact[-1]), ("magnitude", exact[np.argmax(np.abs(exact))])):
+            found = top(operator.product, operator.size, tol=1e-10, which=which)
+            assert abs(found.values[0] - value) <= 1e-8 * abs(value)
+    with pytest.raises(RequestError, match="33 outputs"):
+        operators.projected_q(given, theta, np.ones(3))
+
+
+def test_preconditioned(rng: np.random.Generator) -> None:
+    given = problem("cross-entropy", "mean")
+    theta, p = given.flat(), np.exp(rng.standard_normal(given.size))
+    H = dense(given, theta)["hessian"]
+    operator = operators.preconditioned(operators.hessian(given, theta), p)
+    exact = np.max(np.linalg.eigvals(H / p[:, None]).real)
+    assert abs(top(operator.product, operator.size, tol=1e-10).values[0] - exact) <= 1e-8 * exact
+    with pytest.raises(RequestError, match="above 0"):
+        operators.preconditioned(operators.hessian(given, theta), -p)
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+def test_another_point_costs_no_compilation(batch: int | None) -> None:
+    given = problem("squared", "mean")
+    theta, v = np.asarray(given.flat()), np.ones(given.size)
+
+    def work(at: np.ndarray) -> None:
+        operators.hessian(given, at, batch).product(v)
+        operators.gauss_newton(given, at, batch).product(v)
+
+    work(theta)
+    forms: list[Any] = [_linear.prepare, _linear.apply, _linear.in_blocks]
+    before = [form._cache_size() for form in forms]
+    for k in range(1, 4):
+        work(theta + 0.1 * k)
+    assert [form._cache_size() for form in forms] == before
+
+
+def test_products_are_checked_against_differences_of_the_gradient() -> None:
+    given = problem("cross-entropy", "mean")
+    theta = np.asarray(given.flat())
+    for at in (theta, theta.astype(np.float32)):
+        one = given if at is theta else single(given)
+        check = operators.check_products(one, at)
+        # Central differences: eps^(2/3) of the size of theta, 4e-11 in double and 2e-5 in single precision, times derivatives.
+        assert check.agrees and check.sentence == ""
+        assert check.disagreement <= (1e-6 if at is theta else 2e-2)
+    H = dense(given, jnp.asarray(theta))["hessian"]
+    slope = lambda at: operators.gradient(given, at)  # noqa: E731
+    wrong = compare(lambda v: 1.1 * (H @ v), slope, theta)
+    assert not wrong.agrees and "off by" in wrong.sentence
+
+
+def single(given: Problem) -> Problem:
+    params = jax.tree.map(lambda a: np.asarray(a, np.float32), given.params)
+    return Problem(given.fn, params, (given.inputs, given.targets), loss=given.loss, reduction=given.reduction)
