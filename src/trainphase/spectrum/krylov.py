@@ -79,7 +79,7 @@ def top(
     there is no eigenvalue further than ``errors`` above the first value, clustered or not (van Dorsselaer, Hochstenbach and
     van der Vorst, SIAM J. Matrix Anal. Appl. 22, 2000). They are never below the bounds from residuals alone, which is what a
     warm start has: the residual norm, or its square over the gap where that is less, the gap counted from the end of the
-    neighbour's own residual interval; and room for the pairs behind to overtake, where the unseen is taken to have two thirds
+    neighbour's own residual interval; and room for the pair behind to overtake, where the unseen is taken to have two thirds
     of the top value at most. Such a bound fails when an eigenvector is almost orthogonal to all of the start. So follow a run
     warm with two rows or more, and look cold once in a while. Rounding of products is part of every bound.
 
@@ -202,11 +202,11 @@ def _ritz(space: Space, k: int, which: str, warm: bool) -> _Found:
     found = errors[:k].copy()
     if warm:
         # How high a pair may still rise when its residual's direction has up to two thirds of the top's value on average:
-        # where one behind may overtake, the error reaches up to it.
+        # where the one behind may overtake, the error reaches up to it.
         heights = np.abs(theta) if which == "magnitude" else theta
         scale = max(float(np.max(np.abs(theta))), np.finfo(float).tiny)
         rise = heights + np.minimum(residuals, RISE * residuals**2 / scale)
-        found = np.array([max(error, float(np.max(rise[j:]) - heights[j])) for j, error in enumerate(found)])
+        found = np.array([max(error, float(np.max(rise[j : k + 1]) - heights[j])) for j, error in enumerate(found)])
     return _Found(theta[:k], residuals[:k] + space.floor(), found + space.floor(), theta, weights, residuals)
 
 
