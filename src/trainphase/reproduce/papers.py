@@ -49,7 +49,7 @@ PAPERS: Mapping[str, Paper] = {
         "Second-order regression models exhibit progressive sharpening to the edge of stability",
         "trainphase.reproduce.agarwala",
         (
-            "1", "2", "3", "4", "7", "8", "9", "10", "11", "12", "13", "14",
+            "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
             "theorem3.1", "two-step", "normal-form", "symmetric", "gradient-flow", "linear-net",
             "theorem4.1", "nonlinearity", "A.1", "A.4", "equalities",
             "deviation",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trainphase.reproduce.agarwala import deviation, many_data, one_datum
+from trainphase.reproduce.agarwala import deviation, images, many_data, one_datum
 from trainphase.reproduce.runner import Figure
 
-_ITEMS: tuple[Figure, ...] = (*one_datum.FIGURES, *many_data.FIGURES, *deviation.FIGURES)
+_ITEMS: tuple[Figure, ...] = (*one_datum.FIGURES, *many_data.FIGURES, *images.FIGURES, *deviation.FIGURES)
 
 # Figures by number, then the items that are no figures.
 FIGURES: tuple[Figure, ...] = (
