@@ -75,9 +75,8 @@ def edge(run: xarray.Dataset) -> Figure:
         middle.set_ylabel(r"$z_1$, each second step")
         _edge(right)
         for name, sharp, colour in (("curvature", "sharpness", BLUE), ("curvature_2", "sharpness_2", ORANGE)):
-            right.plot(run["time"].values, run[name].values, color=colour, lw=0.8)
-            seen = run[sharp].dropna("time")
-            right.plot(seen["time"].values, seen.values, color=colour, lw=0.7, ls=DASHED, alpha=0.8)
+            _branches(right, run[name], run["fine"].values > 0, color=colour, lw=0.8)
+            _branches(right, run[sharp], run["fine"].values > 0, color=colour, lw=0.7, ls=DASHED, alpha=0.8)
         start = max(float(time[0]) - 0.5 * float(time[-1] - time[0]), float(run["time"][0]))
         right.set_xlim(start, float(time[-1]))
         seen = run.isel(time=np.flatnonzero(run["time"].values >= start))
@@ -98,6 +97,14 @@ def _span(series: Sequence[np.ndarray]) -> tuple[float, float]:
     values = np.concatenate([s[np.isfinite(s)] for s in series])
     low, high = float(values.min()), float(values.max())
     return low - 0.05 * (high - low), high + 0.05 * (high - low)
+
+
+def _branches(ax: Axes, series: xarray.DataArray, fine: np.ndarray, **look: Any) -> None:
+    """Where each step is measured even and odd ones are a line each: they lie on two curves once the top mode moves."""
+    time, values = series["time"].values, series.values
+    for k in (0, 1):
+        here = np.isfinite(values) & (~fine | (time.astype(int) % 2 == k))
+        ax.plot(time[here], values[here], **look)
 
 
 def two_step_lines(ax: Axes, time: np.ndarray, values: np.ndarray, colours: Sequence[str] = (BLUE, ORANGE)) -> None:
@@ -131,6 +138,9 @@ def mechanism(run: xarray.Dataset, spectra: xarray.Dataset) -> Figure:
         fig, (left, middle, right) = _panels(3, [1.0, 1.0, 1.2])
         _spectra(left, spectra)
         x, d = 2 * y[:-2] * z[:-2], z[2:] - z[:-2]
+        if "sharpness" in part and np.isfinite(part["sharpness"].values).all():
+            w = part["sharpness"].values - EDGE
+            middle.plot((w[:-2] + w[1:-1]) * z[:-2], d, ls="none", marker="x", ms=2.0, mew=0.4, color=style.GREY, zorder=1)
         marks = middle.scatter(x, d, c=part["time"].values[:-2], s=3.0, lw=0, cmap="viridis", rasterized=True)
         ends = np.array([min(x.min(), d.min()), max(x.max(), d.max())])
         middle.plot(ends, ends, color=style.INK, lw=0.7, ls=DASHED)
@@ -138,7 +148,8 @@ def mechanism(run: xarray.Dataset, spectra: xarray.Dataset) -> Figure:
         middle.set_ylabel(r"$z_1(t+2) - z_1(t)$")
         fig.colorbar(marks, ax=middle, pad=0.02, aspect=30).set_label(TIME, fontsize="small")
         size = np.abs(part["ratio"].values)
-        right.plot(part["time"].values, size, color=BLUE, lw=0.6)
+        every = np.ones(part.sizes["time"], bool)
+        _branches(right, part["ratio"].copy(data=size), every, color=BLUE, lw=0.7)
         right.set_yscale("log")
         few_decades(right)
         right.set_ylabel("|nonlinear / linear| of the top mode", color=BLUE)
@@ -146,10 +157,14 @@ def mechanism(run: xarray.Dataset, spectra: xarray.Dataset) -> Figure:
         right.set_xlim(*part["time"].values[[0, -1]])
         beside = right.twinx()
         style.pin(beside)
-        beside.plot(part["time"].values, y, color=ORANGE, lw=0.7)
+        _branches(beside, part["curvature"] - EDGE, every, color=ORANGE, lw=0.7)
         beside.axhline(0.0, color=style.INK, lw=0.6, ls=(0, (1, 1.4)))
         beside.set_ylabel(r"$y = \eta\lambda_1 - 2$", color=ORANGE)
-        style.legend(fig, [*_directions(spectra), Line2D([], [], color=style.INK, lw=0.8, ls=DASHED, label="slope 1 in (b)")])
+        cross = Line2D(
+            [], [], ls="none", marker="x", ms=3.0, mew=0.5, color=style.GREY, label="$(y(t)+y(t+1))\\,z_1$ of the Hessian"
+        )
+        line = Line2D([], [], color=style.INK, lw=0.8, ls=DASHED, label="slope 1")
+        style.legend(fig, [*_directions(spectra), line, cross])
     return fig
 
 
@@ -172,12 +187,15 @@ def _spectra(ax: Axes, spectra: xarray.Dataset) -> None:
     value, weight = spectra["value"].values, spectra["weight"].values
     reach = 1.15 * np.abs(value).max()
     at, width = np.linspace(-reach, reach, 801), reach / 40
+    top = 0.0
     for k, (colour, line, _) in enumerate(_looks(spectra)):
         bell = np.exp(-0.5 * ((at[:, None, None] - value[k]) / width) ** 2) / (width * np.sqrt(2 * np.pi))
-        ax.plot(at, np.mean(np.sum(weight[k] * bell, -1), -1), color=colour, ls=line, lw=0.9)
+        density = np.mean(np.sum(weight[k] * bell, -1), -1)
+        top = max(top, float(density.max()))
+        ax.plot(at, density, color=colour, ls=line, lw=0.9)
     ax.set_yscale("log")
-    floor = 0.1 / float(spectra.attrs.get("size", 1e4)) / width
-    ax.set_ylim(floor, None)
+    # A tenth of what one eigenvalue makes.
+    ax.set_ylim(0.1 / float(spectra.attrs.get("size", 1e4)) / width, 3 * top)
     few_decades(ax)
     ax.set_xlabel("eigenvalue of $v \\cdot Q$")
     ax.set_ylabel("density")
