@@ -67,7 +67,7 @@ def scatter(z: np.ndarray, y: np.ndarray, value: np.ndarray, apart: int = APART,
 
 def crossings(curvature: np.ndarray) -> np.ndarray:
     """Indices after which the curvature has changed sides of 2."""
-    return np.flatnonzero(np.diff(np.sign(curvature - 2.0)) != 0)
+    return np.flatnonzero(np.diff((curvature > 2.0).astype(int)))
 
 
 def first_fall(part: xarray.Dataset) -> int:
