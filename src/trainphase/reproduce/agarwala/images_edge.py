@@ -134,7 +134,7 @@ def compute_6(context: Context) -> dict[str, Any]:
     return {"run": found["run"], "spectra": spectra(images_data.ten_classes(context), found["snapshots"], context.seed)}
 
 
-def spectra(problem: Any, snapshots: xarray.Dataset, seed: int) -> xarray.Dataset:
+def spectra(problem: Any, snapshots: xarray.Dataset, seed: int, probes: int = PROBES, order: int = ORDER) -> xarray.Dataset:
     """Lanczos nodes and weights of v . Q, dims (direction, probe, node): v_1 at the first and last snapshot, and a random v."""
     import xarray
 
@@ -152,7 +152,7 @@ def spectra(problem: Any, snapshots: xarray.Dataset, seed: int) -> xarray.Datase
                 v = np.random.default_rng(seed).standard_normal(kernel.size)
                 v /= np.linalg.norm(v)
             q = operators.projected_q(problem, theta, v.astype(np.float32))
-            found = krylov.density(q.product, q.size, PROBES, ORDER, seed)
+            found = krylov.density(q.product, q.size, probes, order, seed)
             rows.append((found.nodes, found.weights))
             names.append(name)
             steps.append(int(snapshots["snapshot"].values[which]))
