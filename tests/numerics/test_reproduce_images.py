@@ -45,7 +45,7 @@ def test_ratio_is_what_a_step_along_the_top_mode_does():
     theta = problem.flat()
     values, v, J = top(problem, theta)
     z1 = float(v @ problem.residual(theta))
-    square, second = images_follow.bending(problem, theta, jnp.asarray(v))
+    square, second = images_follow.bending(problem, theta, v)
     assert problem.weight * square == pytest.approx(values[0], rel=1e-12)
     moved = theta - lr * problem.weight * z1 * J.T @ v
     change = float(v @ (problem.outputs(moved) - problem.outputs(theta)))

@@ -57,7 +57,9 @@ def test_mechanism_draws_two_step_changes():
     part = data.isel(time=slice(4, None))
     z, y = part["z1"].values, part["curvature"].values - 2
     _, middle, right = images.mechanism(data, spectra()).axes[:3]
-    np.testing.assert_allclose(middle.collections[0].get_offsets(), np.column_stack([2 * y[:-2] * z[:-2], z[2:] - z[:-2]]))
+    np.testing.assert_allclose(
+        np.asarray(middle.collections[0].get_offsets()), np.column_stack([2 * y[:-2] * z[:-2], z[2:] - z[:-2]])
+    )
     assert has(right, part["time"][::2], np.abs(part["ratio"][::2]))
 
 
@@ -65,10 +67,10 @@ def test_two_step_takes_off_the_drift():
     z, y, dy = np.linspace(-1, 1, 30), np.linspace(-0.1, 0.1, 30), np.linspace(0.0, 0.3, 30)
     data = xarray.Dataset({k: ("time", v) for k, v in {"z": z, "y": y, "dy": dy}.items()}, {"time": np.arange(30.0)}, {"b": 0.02})
     left, right = images.two_step(data).axes[:2]
-    np.testing.assert_allclose(left.collections[0].get_offsets(), np.column_stack([z, dy - 0.02]))
+    np.testing.assert_allclose(np.asarray(left.collections[0].get_offsets()), np.column_stack([z, dy - 0.02]))
     moved = np.abs(z) > 0.1
     np.testing.assert_allclose(
-        right.collections[0].get_offsets(), np.column_stack([y[moved], (dy[moved] - 0.02) / z[moved] ** 2])
+        np.asarray(right.collections[0].get_offsets()), np.column_stack([y[moved], (dy[moved] - 0.02) / z[moved] ** 2])
     )
 
 

@@ -141,7 +141,7 @@ def follow(context: Context, name: str, make: Callable[[], Any], plan: Plan) -> 
 
     def problem() -> Any:
         if not held:
-            held.append(_ready(make(), plan.dtype))
+            held.append(ready(make(), plan.dtype))
         return held[0]
 
     def work(place: Place | None) -> xarray.Dataset:
@@ -166,7 +166,8 @@ def follow(context: Context, name: str, make: Callable[[], Any], plan: Plan) -> 
     return {"run": run.assign_attrs(lr=plan.lr, begun=place.begun, last=place.step), "snapshots": snapshots}
 
 
-def _ready(problem: Any, dtype: str) -> Any:
+def ready(problem: Any, dtype: str) -> Any:
+    """The problem with its arrays on the device in that precision."""
     import jax
     import jax.numpy as jnp
 
