@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from trainphase.location import locate
     from trainphase.observable import Observable
     from trainphase.phase import EDGE, REGIME, TRAINING, Phase, Reading, Vocabulary
+    from trainphase.probe.diagnosis import diagnose
+    from trainphase.probe.jax_probe import watch
     from trainphase.problem import Problem
     from trainphase.system import Flow, Map, System
     from trainphase.systems.descent import descent
@@ -37,6 +39,8 @@ _HOMES = {
     "location": ("locate",),
     "observable": ("Observable",),
     "phase": ("EDGE", "REGIME", "TRAINING", "Phase", "Reading", "Vocabulary"),
+    "probe.diagnosis": ("diagnose",),
+    "probe.jax_probe": ("watch",),
     "problem": ("Problem",),
     "system": ("Flow", "Map", "System"),
     "systems.descent": ("descent",),
@@ -80,6 +84,7 @@ __all__ = [
     "__version__",
     "boundary",
     "descent",
+    "diagnose",
     "diagram",
     "linspace",
     "locate",
@@ -89,4 +94,5 @@ __all__ = [
     "systems",
     "taylor",
     "values",
+    "watch",
 ]

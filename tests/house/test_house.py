@@ -29,7 +29,7 @@ PLAIN_TEXT = {"LICENSE"}  # files without a suffix that are no scripts
 CONFINED = {
     "matplotlib": ("src/trainphase/figures/",),
     "zarr": ("src/trainphase/engine/store.py",),
-    "torch": (),
+    "torch": ("src/trainphase/probe/adapters/torch_adapter.py",),
     "pickle": (),
     "marshal": (),
     "shelve": (),

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from trainphase.cli import options, output
-from trainphase.cli.parse import shown
-from trainphase.errors import RequestError, TrainphaseError
+from trainphase.cli.user_file import loaded
 
 WIDEST = 2**53
 _scale = options.Positive()
@@ -46,51 +42,11 @@ def command(plot: str | None, model: str | None, as_json: bool, **given: Any) ->
     output.check_plot(plot)
     from trainphase.location import locate
 
-    place = locate(model=None if model is None else _loaded(model), **given)
+    place = locate(model=None if model is None else loaded(model, "--model", "model"), **given)
     output.deliver(
         [("--plot", plot, lambda path: _draw(place, path))],
         lambda: output.emit(place.to_json(), lambda: _text(place.to_json()), as_json),
     )
-
-
-def _loaded(reference: str) -> Any:
-    """The object that FILE.py:OBJECT names; a function is called for it."""
-    name, colon, attribute = reference.rpartition(":")
-    path = Path(name).expanduser()
-    if not colon or not attribute or path.suffix != ".py":
-        raise RequestError(f"--model {shown(reference)} names no object; give FILE.py:OBJECT, such as net.py:model")
-    if not path.is_file():
-        raise RequestError(f"--model {shown(reference)}: there is no file {shown(name)}; give the one with the model")
-    module = _run(path)
-    if not hasattr(module, attribute):
-        raise RequestError(f"--model {shown(reference)}: {shown(name)} has no {shown(attribute)}; name what it defines")
-    found = getattr(module, attribute)
-    if inspect.isfunction(found) or inspect.isclass(found):
-        try:
-            return found()
-        except Exception as why:
-            raise TrainphaseError(f"--model {shown(reference)}: calling it failed ({_told(why)}); mend it") from why
-    return found
-
-
-def _run(path: Path) -> Any:
-    """The module of a user's file, which may import what stands beside it."""
-    spec = importlib.util.spec_from_file_location("trainphase_user_model", path.resolve())
-    assert spec is not None and spec.loader is not None  # so it is for every name that ends in .py
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as why:
-        raise TrainphaseError(f"--model {shown(str(path))} could not be run ({_told(why)}); mend it") from why
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-    return module
-
-
-def _told(why: Exception) -> str:
-    return shown(f"{type(why).__name__}: {' '.join(str(why).split())}", 200)
 
 
 def _draw(place: Any, path: Path) -> None:

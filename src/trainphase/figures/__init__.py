@@ -1,7 +1,8 @@
 """Figures: one pure function per kind of figure, from a data set to axes or a page; nothing here simulates.
 
 ``plane.draw`` maps the phases over two parameters, ``line.page`` follows one parameter, ``orbit.page`` adds the orbit
-diagram of a scalar map, ``run.page`` shows one run. ``save`` writes any of them. :func:`page` picks one for a diagram.
+diagram of a scalar map, ``run.page`` shows one run, ``diagnose.page`` a
+diagnosis. ``save`` writes any of them. :func:`page` picks one for a diagram.
 
 For developers: a new kind of figure is a module with ``draw(dataset, ax=None, ...) -> Axes`` or
 ``page(dataset, ...) -> Figure``. It touches no pyplot state: figures are made by ``style.figure`` within
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from trainphase.figures import line, orbit, plane, run, style
+from trainphase.figures import diagnose, line, orbit, plane, run, style
 from trainphase.figures.style import save
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["line", "orbit", "page", "plane", "run", "save", "style"]
+__all__ = ["diagnose", "line", "orbit", "page", "plane", "run", "save", "style"]
 
 
 def page(dataset: xarray.Dataset, theory: Iterable[Mapping[str, Any]] = (), title: str | None = None) -> Figure:

@@ -1,0 +1,1 @@
+"""What ties the probe to other libraries: PyTorch, Lightning, the Hugging Face Trainer."""

@@ -1,0 +1,343 @@
+"""The probe for PyTorch: a context around the user's own loop. The only file that imports torch.
+
+The model is called through ``torch.func.functional_call`` on copies of its parameters and buffers, so that nothing of it
+changes. A product with the Hessian is a backward pass through the gradient (reverse over reverse): with the gradient's graph
+kept, a product takes about 1.2 gradients, where jvp of grad takes 3. Both are right for layer_norm in PyTorch 2.13, where
+forward over forward and reverse over forward are wrong; whichever is used, it is checked once per model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trainphase.errors import RequestError
+from trainphase.probe.recorded import NOT_LOCATED, Recorded, of_recorder
+from trainphase.probe.recorder import Point, Recorder
+from trainphase.probe.settings import Setting
+from trainphase.spectrum.checks import compare
+
+try:
+    import torch as _torch  # pyright: ignore[reportMissingImports]
+except ImportError:
+    raise RequestError("PyTorch is not installed, and this probe needs it; pip install 'trainphase[torch]'") from None
+
+from trainphase.probe.adapters.torch_settings import read as read_optimiser
+
+# Types are checked where PyTorch is not installed, too.
+torch: Any = _torch
+attention: Any = importlib.import_module("torch.nn.attention")
+
+Product = Callable[[np.ndarray], np.ndarray]
+
+
+def watch(
+    model: Any, loss_fn: Any, batch: Any, optimizer: Any, *, every: int = 50, budget: float | None = 10.0,
+    observables: Sequence[str] = ("sharpness",), tol: float = 1e-3, minibatch: int | None = None, mode: str = "as-is",
+    threshold: float | None = None, seed: int = 0,
+) -> TorchWatch:  # fmt: skip
+    """Watch a PyTorch training loop: ``with watch(...) as probe:`` around it, ``probe.step(loss)`` after each step.
+
+    Parameters
+    ----------
+    model : a module; compiled and distributed wrappers are looked through. It comes back as it was.
+    loss_fn : ``(outputs, targets) -> loss``, a scalar; None where the outputs hold their ``loss`` (Hugging Face).
+    batch : the fixed probe batch, (inputs, targets); inputs a tensor, a tuple of arguments or a dict of them; a dict alone
+        is inputs without targets.
+    optimizer : a torch optimiser: SGD, RMSprop, Adam or AdamW; another one needs ``threshold``. Step sizes, momenta, eps,
+        weight decay and second moments are read off it at each measurement.
+    every, budget, observables, tol, seed : as in ``trainphase.watch``. minibatch : samples for "batch_sharpness".
+    mode : "as-is", the modes the modules are in; "eval": dropout off and batch-norm with its running statistics while
+        measuring, and back afterwards.
+
+    Raises RequestError for a model with dropout or batch-norm in training mode (mode "as-is"), a batch that is empty or
+    that the model cannot take, a loss that is no scalar, and an optimiser whose threshold is not known.
+    """
+    recorder = Recorder(every, budget, tol, tuple(observables), seed)
+    return TorchWatch(_Model(model, loss_fn, batch, mode, minibatch), optimizer, recorder, threshold)
+
+
+class TorchWatch:
+    """A probe of a PyTorch loop. ``report()`` gives the record; ``trainphase.diagnose(probe)`` reads it."""
+
+    def __init__(self, model: _Model, optimizer: Any, recorder: Recorder, threshold: float | None) -> None:
+        self.model, self.optimizer, self.recorder, self.threshold = model, optimizer, recorder, threshold
+        model.choose(optimizer)
+        self._setting()  # an optimiser that cannot be read is told before training
+
+    def __enter__(self) -> TorchWatch:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Check the products and measure for the first time."""
+        self.model.check()
+        self.recorder.regime, self.recorder.place = _regime(self.model.module)
+        told = self.recorder.begin(self.model.check_products, self._look)
+        if told:
+            warnings.warn(told, RuntimeWarning, stacklevel=3)
+
+    def step(self, loss: Any) -> bool:
+        """After ``optimizer.step()``: ``loss`` is the one that the step began with. Returns whether it measured."""
+        if isinstance(loss, torch.Tensor):
+            # Read only when a measurement is due: reading waits for the device.
+            loss = loss.detach().clone()
+        return self.recorder.tick(loss, self._look, self.model.wait)
+
+    def stop(self) -> None:
+        """The loop is over."""
+        self.model.wait()
+        self.recorder.finish()
+
+    def report(self) -> Recorded:
+        """The record so far."""
+        return of_recorder(self.recorder)
+
+    def _setting(self) -> Setting | None:
+        return read_optimiser(self.optimizer, self.model.parameters, self.threshold)
+
+    def _look(self) -> Point | None:
+        setting = self._setting()
+        if setting is None:
+            return None
+        value, gradient, product = self.model.at(None, None)
+        parts = self.model.parts(self.recorder.step) if "batch_sharpness" in self.recorder.observables else ()
+        return Point(product, gradient, value, setting, parts)
+
+
+class _Model:
+    """The user's module, loss and probe batch as a function of a vector of the trained parameters."""
+
+    def __init__(self, model: Any, loss_fn: Any, batch: Any, mode: str, minibatch: int | None) -> None:
+        if not isinstance(model, torch.nn.Module):
+            raise RequestError(f"{type(model).__name__} is no PyTorch module; for JAX take trainphase.watch")
+        if mode not in ("as-is", "eval"):
+            raise RequestError(f"mode = {mode!r} is not known; give as-is or eval")
+        model = getattr(model, "_orig_mod", model)
+        self.module = model.module if type(model).__name__ in ("DistributedDataParallel", "DataParallel") else model
+        self.loss_fn, self.mode, self.minibatch, self.forward = loss_fn, mode, minibatch, False
+        self.inputs, self.targets = (batch, None) if isinstance(batch, Mapping) else _pair(batch)
+        _check_batch(self.inputs, self.targets)
+        self.parameters: list[Any] = []
+        self.names: list[str] = []
+
+    def choose(self, optimizer: Any) -> None:
+        """Count the parameters that the optimiser trains."""
+        groups = getattr(optimizer, "param_groups", None)
+        if groups is None:
+            raise RequestError(f"{type(optimizer).__name__} is no PyTorch optimiser; give the one that trains the model")
+        trained = {id(p) for group in groups for p in group["params"]}
+        named = [(n, p) for n, p in self.module.named_parameters() if p.requires_grad and id(p) in trained]
+        if not named:
+            raise RequestError("the optimiser trains no parameter of this model; give the optimiser of this model")
+        odd = {p.dtype for _, p in named} - {torch.float32, torch.float64}
+        if odd:
+            kind = min(map(str, odd))
+            raise RequestError(f"parameters are {kind}, too coarse for second derivatives; train in float32 (autocast is fine)")
+        self.names, self.parameters = [n for n, _ in named], [p for _, p in named]
+
+    # ---- the loss and its derivatives, on copies
+
+    def loss(self, values: Mapping[str, Any], data: Any = None) -> Any:
+        """The loss on the probe batch, or on ``data``, with ``values`` for the trained parameters."""
+        inputs, targets = (self.inputs, self.targets) if data is None else data
+        rest = {n: t.detach() for n, t in self.module.named_parameters() if n not in values}
+        rest |= {n: t.detach().clone() for n, t in self.module.named_buffers()}
+        named = isinstance(inputs, Mapping)
+        args = () if named else inputs if isinstance(inputs, tuple) else (inputs,)
+        kwargs = dict(inputs) if named else {}
+        outputs = torch.func.functional_call(self.module, {**rest, **values}, args, kwargs)
+        if self.loss_fn is not None:
+            return self.loss_fn(outputs, targets)
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else getattr(outputs, "loss", None)
+        if loss is None:
+            raise RequestError("the model's outputs hold no loss; give loss_fn, or a batch with labels")
+        return loss
+
+    def at(self, theta: np.ndarray | None, data: Any) -> tuple[float, np.ndarray, Product]:
+        """The loss, its gradient and v -> H v at ``theta`` (None: where training is). The graph is kept for the products."""
+        with self.untouched():
+            values = self._split(theta)
+            loss = self.loss(dict(zip(self.names, values, strict=True)), data)
+            slopes = torch.autograd.grad(loss, values, create_graph=True, allow_unused=True, materialize_grads=True)
+        graph = [(s, None) for s in slopes if s.requires_grad]
+
+        def product(v: np.ndarray) -> np.ndarray:
+            along = [a for a, s in zip(self._vectors(v), slopes, strict=True) if s.requires_grad]
+            with self.untouched():
+                if self.forward:
+                    return self._forward(values, self._vectors(v), data)
+                if not graph:
+                    return np.zeros(v.size)
+                images = torch.autograd.grad(
+                    [s for s, _ in graph], values, along, retain_graph=True, allow_unused=True, materialize_grads=True
+                )
+            return _flat(images)
+
+        return float(loss.detach()), _flat([s.detach() for s in slopes]), product
+
+    def _forward(self, values: Sequence[Any], along: Sequence[Any], data: Any) -> np.ndarray:
+        """H v as jvp of grad: for models whose backward pass has no derivative of its own."""
+        point = dict(zip(self.names, [v.detach() for v in values], strict=True))
+        tangent = dict(zip(self.names, along, strict=True))
+        slope = torch.func.grad(lambda p: self.loss(p, data))
+        return _flat(list(torch.func.jvp(slope, (point,), (tangent,))[1].values()))
+
+    def _split(self, theta: np.ndarray | None) -> list[Any]:
+        found = [p.detach().clone() for p in self.parameters] if theta is None else self._vectors(theta)
+        return [p.requires_grad_() for p in found]
+
+    def _vectors(self, v: np.ndarray) -> list[Any]:
+        like = self.parameters
+        pieces = zip(np.split(np.asarray(v), np.cumsum([p.numel() for p in like])[:-1]), like, strict=True)
+        return [torch.tensor(a, dtype=p.dtype, device=p.device).reshape(p.shape) for a, p in pieces]
+
+    def parts(self, step: int) -> list[Callable[[], tuple[np.ndarray, Product]]]:
+        """Minibatches of the probe batch, for the batch sharpness."""
+        count = len(_tensors(self.inputs)[0])
+        size = self.minibatch or max(count // 8, 1)
+        order = np.random.default_rng(step).permutation(count)
+        picks = [torch.as_tensor(order[k : k + size]) for k in range(0, count - size + 1, size)][:8]
+        return [lambda pick=pick: self.at(None, _rows((self.inputs, self.targets), pick))[1:] for pick in picks]
+
+    # ---- what must hold before, and what must be as it was after
+
+    @contextlib.contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Measure with the modules' modes as wanted, in full precision, and leave modes and random state as they were."""
+        modes = [(m, m.training) for m in self.module.modules()]
+        device = self.parameters[0].device
+        try:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+                stack.enter_context(torch.inference_mode(False))
+                stack.enter_context(torch.enable_grad())
+                stack.enter_context(torch.autocast(device.type, enabled=False))
+                # The fast kernels of attention have no second derivative.
+                stack.enter_context(attention.sdpa_kernel(attention.SDPBackend.MATH))
+                if self.mode == "eval":
+                    for module, _ in modes:
+                        module.training = False
+                yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def wait(self) -> None:
+        """Until the device has done what it was asked."""
+        if self.parameters and self.parameters[0].is_cuda:
+            torch.cuda.synchronize(self.parameters[0].device)
+
+    def check(self) -> None:
+        """RequestError where the loss cannot be measured on the probe batch."""
+        if self.mode == "as-is":
+            for name, module in self.module.named_modules():
+                if module.training and (why := _random(module)):
+                    raise RequestError(
+                        f"the model has {why} in training mode ({name or type(module).__name__}), so its loss has no fixed "
+                        "curvature; give mode='eval'"
+                    )
+        with self.untouched():
+            values = dict(zip(self.names, self._split(None), strict=True))
+            try:
+                first, second = (_no_graph(self.loss(values)) for _ in range(2))
+            except RequestError:
+                raise
+            except Exception as why:
+                told = " ".join(f"{type(why).__name__}: {why}".split())[:160]
+                kinds = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in _tensors(self.inputs)}))
+                sentence = f"the model fails on the probe batch of {kinds} ({told}); give a batch as in training"
+                raise RequestError(sentence) from why
+        if not isinstance(first, torch.Tensor) or first.numel() != 1 or not first.is_floating_point():
+            shape = tuple(getattr(first, "shape", ()))
+            raise RequestError(f"the loss has shape {shape} and must be one float; let loss_fn return its mean or sum")
+        if float(first) != float(second) and bool(torch.isfinite(first)):
+            twice = f"{float(first):g} and then {float(second):g}"
+            raise RequestError(f"the loss is {twice} on one batch; turn randomness off, or give mode='eval'")
+
+    def check_products(self) -> str:
+        """Hold the products against finite differences of the gradient; where they fail, try the other way round."""
+        theta = _flat([p.detach() for p in self.parameters])
+
+        def told() -> str:
+            return compare(lambda v: self.at(None, None)[2](v), lambda at: self.at(at, None)[1], theta).sentence
+
+        first = ""
+        for self.forward in (False, True):
+            try:
+                sentence = told()
+            except (RuntimeError, NotImplementedError) as why:
+                sentence = f"the model has no second derivative ({' '.join(str(why).split())[:120]}); nothing can be measured"
+            if not sentence:
+                return ""
+            first = first or sentence
+        self.forward = False
+        return first
+
+
+def _regime(module: Any) -> tuple[str, Any]:
+    """Where the initialisation lies, in words, and its Location; for two and three layers of ReLU."""
+    from trainphase.location import locate
+
+    try:
+        place = locate(model=module)
+    except RequestError:
+        return NOT_LOCATED, None
+    regime = place.regime
+    return (regime if isinstance(regime, str) else ", ".join(f"{k.upper()} {v}" for k, v in regime.items())), place
+
+
+def _random(module: Any) -> str:
+    """What in this module makes the loss of one batch depend on chance or on other batches; '' for nothing."""
+    if isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0:
+        return "dropout"
+    if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+        return "batch-norm"
+    dropout = getattr(module, "dropout", 0.0)
+    return "dropout" if isinstance(dropout, float) and dropout > 0 else ""
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise RequestError(f"the probe batch is a {type(batch).__name__} and no pair; give (inputs, targets)")
+    return batch[0], batch[1]
+
+
+def _tensors(data: Any) -> list[Any]:
+    if isinstance(data, torch.Tensor):
+        return [data]
+    parts = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple | list) else ()
+    return [t for part in parts for t in _tensors(part)]
+
+
+def _rows(data: Any, pick: Any) -> Any:
+    if isinstance(data, torch.Tensor):
+        return data[pick.to(data.device)]
+    if isinstance(data, Mapping):
+        return {k: _rows(v, pick) for k, v in data.items()}
+    return tuple(_rows(v, pick) for v in data) if isinstance(data, tuple | list) else data
+
+
+def _check_batch(inputs: Any, targets: Any) -> None:
+    found = _tensors(inputs)
+    if not found:
+        raise RequestError(f"the inputs of the probe batch are a {type(inputs).__name__}; give tensors, as the model takes them")
+    for tensor in (*found, *_tensors(targets)):
+        if tensor.numel() == 0:
+            raise RequestError(f"the probe batch is empty: a tensor of it has shape {tuple(tensor.shape)}; give some samples")
+
+
+def _no_graph(value: Any) -> Any:
+    return value.detach() if isinstance(value, torch.Tensor) else value
+
+
+def _flat(tensors: Sequence[Any]) -> np.ndarray:
+    return torch.cat([t.detach().reshape(-1) for t in tensors]).cpu().numpy()

@@ -1,0 +1,249 @@
+"""The record that a probe keeps: losses at every step, curvature now and then, and what that has cost.
+
+NumPy only; what is measured on is a :class:`Point`, which the JAX and the PyTorch probe make. A measurement is made every
+so many steps if the budget allows it: the time spent measuring stays below ``budget`` per cent of the time spent training,
+and what the budget leaves decides how many matrix-vector products a measurement may take. Setting up (the check of the
+products, the first search, compilation) is counted apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from trainphase.errors import RequestError
+from trainphase.probe.settings import Setting
+from trainphase.spectrum import krylov
+
+OBSERVABLES = ("sharpness", "second", "gradient_norm", "batch_sharpness")
+# The first search has no vector to begin from; the spectra of real networks need 10 to 25 products.
+COLD = 60
+# A warm measurement takes at least two products (last vector, gradient), and no more than this many.
+FEWEST, MOST = 2, 24
+# Every so many measurements a random direction joins the start, so that a mode from elsewhere is found.
+FRESH = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A loss at one place. product : v -> H v, (P,). gradient : (P,). parts : of minibatches, (gradient, product) each."""
+
+    product: Callable[[np.ndarray], np.ndarray]
+    gradient: np.ndarray
+    loss: float
+    setting: Setting
+    parts: Sequence[Callable[[], tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of training, of measuring, and of setting up; measurements made, and matrix-vector products."""
+
+    training: float
+    measuring: float
+    setup: float
+    measurements: int
+    products: int
+    budget: float | None
+
+    @property
+    def overhead(self) -> float:
+        """Measuring in per cent of training, without the setup; NaN before the first step."""
+        return 100 * self.measuring / self.training if self.training > 0 else float("nan")
+
+    @property
+    def overhead_with_setup(self) -> float:
+        """As above, with the setup."""
+        return 100 * (self.measuring + self.setup) / self.training if self.training > 0 else float("nan")
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        limit = "" if self.budget is None else f" of the {self.budget:g} % allowed"
+        return (
+            f"measuring took {self.overhead:.2g} %{limit} of the training time, {self.measurements} measurements with "
+            f"{self.products} products, and the setup {self.setup:.2g} s"
+        )
+
+
+@dataclass(eq=False)
+class Recorder:
+    """What a probe has seen so far. It changes as training goes on; adapters call ``begin``, ``tick`` and ``look``.
+
+    every : steps between measurements. budget : per cent of the training time, or None for no limit. tol : relative error
+    at which a measurement stops. regime : of the initialisation, and place : its Location, or None.
+    """
+
+    every: int
+    budget: float | None
+    tol: float = 1e-3
+    observables: tuple[str, ...] = ("sharpness",)
+    seed: int = 0
+    minibatch: bool | None = None
+    clock: Callable[[], float] = time.perf_counter
+    step: int = 0
+    rows: dict[str, list[Any]] = field(default_factory=dict)
+    losses: list[tuple[int, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    setting: Setting | None = None
+    regime: str = ""
+    place: Any = None
+    training: float = 0.0
+    measuring: float = 0.0
+    setup: float = 0.0
+    products: int = 0
+    _resumed: float | None = None
+    _pairs: krylov.Pairs | None = None
+    _price: tuple[float, float] = (0.0, 0.0)
+    _due: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.every, bool) or self.every != int(self.every) or self.every < 1:
+            raise RequestError(f"every = {self.every} is no number of steps; give a whole number of at least 1")
+        if self.budget is not None and not (np.isfinite(self.budget) and self.budget > 0):
+            raise RequestError(f"budget = {self.budget} is no share of the training time; give per cent above 0, or None")
+        unknown = [name for name in self.observables if name not in OBSERVABLES]
+        if unknown:
+            raise RequestError(f"there is no observable {unknown[0]!r} for a probe; they are {', '.join(OBSERVABLES)}")
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence for the report, once."""
+        if sentence and sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def begin(self, check: Callable[[], str], look: Callable[[], Point | None]) -> str:
+        """Check the products and measure for the first time, at step 0; returns what the check says."""
+        began = self.clock()
+        told = check()
+        self.note(told)
+        point = look()
+        if point is not None:
+            self._measure(point, COLD, began)
+        self.setup += self.clock() - began
+        self._resumed = self.clock()
+        return told
+
+    def tick(self, loss: Any, look: Callable[[], Point | None], ready: Callable[[], Any] = lambda: None) -> bool:
+        """One step of training is done, which began with this loss; measures where it is time. Returns whether it did.
+
+        ready : waits until the work that the device still has to do is done, so that it is not counted as measuring.
+        """
+        if loss is not None:
+            self.losses.append((self.step, loss))
+        self.step += 1
+        self._due = self._due or self.step % self.every == 0
+        if not self._due:
+            return False
+        ready()
+        began = self.clock()
+        if self._resumed is not None:
+            self.training += began - self._resumed
+        self._resumed = began
+        most = self._afforded()
+        first = self._pairs is None
+        if self.diverged or (most < FEWEST and not first):
+            return False
+        self._due = False
+        try:
+            point = look()
+            if point is not None:
+                self._measure(point, COLD if first else most, began)
+        except RequestError as why:  # a run that diverges must not end in the probe
+            self._failed(str(why))
+        self._resumed = self.clock()
+        if first:
+            self.setup += self._resumed - began
+        else:
+            self.measuring += self._resumed - began
+        return True
+
+    def finish(self) -> None:
+        """Count the time since the last measurement as training."""
+        if self._resumed is not None:
+            now = self.clock()
+            self.training += now - self._resumed
+            self._resumed = now
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss that is known is not finite; turns the losses into numbers."""
+        start = next((k for k in range(len(self.losses) - 1, -1, -1) if type(self.losses[k][1]) is float), -1)
+        for k in range(start + 1, len(self.losses)):
+            self.losses[k] = (self.losses[k][0], float(self.losses[k][1]))
+        recent = self.losses[-1 - max(self.every, len(self.losses) - 1 - start) :]
+        return any(not np.isfinite(value) for _, value in recent)
+
+    @property
+    def cost(self) -> Cost:
+        """What it has cost."""
+        made = len(self.rows.get("sharpness", []))
+        return Cost(self.training, self.measuring, self.setup, made, self.products, self.budget)
+
+    def _afforded(self) -> int:
+        """Products that the budget leaves for a measurement now."""
+        if self.budget is None:
+            return 200
+        build, product = self._price
+        left = self.budget / 100 * self.training - self.measuring - build
+        return MOST if product <= 0 else int(np.clip(left / product, 0, MOST))
+
+    def _measure(self, point: Point, most: int, began: float) -> None:
+        setting = self.setting = point.setting
+        for sentence in setting.notes:
+            self.note(sentence)
+        built = self.clock()
+        apply = setting.product(point.product)
+        slope = np.asarray(point.gradient, np.float64)
+        slope = slope if setting.scale is None else setting.scale * slope
+        k = 2 if "second" in self.observables else 1
+        pairs = krylov.top(apply, slope.size, k, self.tol, self._start(slope, most), most, seed=self.seed)
+        done = self.clock()
+        self._pairs, self.products = pairs, self.products + pairs.products
+        self._price = (built - began, (done - built) / max(pairs.products, 1))
+        row = {"sharpness": pairs.values[0], "error": pairs.errors[0], "products": pairs.products, "probe_loss": point.loss}
+        if "second" in self.observables:
+            row["second"] = pairs.values[1] if len(pairs.values) > 1 else np.nan
+        if "gradient_norm" in self.observables:
+            row["gradient_norm"] = np.linalg.norm(point.gradient)
+        if "batch_sharpness" in self.observables:
+            row["batch_sharpness"] = _batch_sharpness(point)
+            self._price = (built - began + self.clock() - done, self._price[1])
+        self._row(row | {"threshold": setting.threshold, "lr": setting.lr})
+
+    def _start(self, slope: np.ndarray, most: int) -> np.ndarray | None:
+        """None for a first search; else the last vectors and the gradient, which leans to the unstable modes."""
+        if self._pairs is None:
+            return None
+        leaning = [slope] if np.isfinite(slope).all() and slope.any() else []
+        rows = [*self._pairs.rows[: most - len(leaning)], *leaning]
+        if most > len(rows) and len(self.rows["step"]) % FRESH == 0:
+            rows.append(np.random.default_rng([self.seed, self.step]).standard_normal(slope.size))
+        return np.stack(rows)
+
+    def _failed(self, why: str) -> None:
+        self.note(f"the measurement after step {self.step} failed: {why}")
+        if self.setting is not None:
+            self._row({"threshold": self.setting.threshold, "lr": self.setting.lr})
+
+    def _row(self, values: dict[str, Any]) -> None:
+        names = {"step", "sharpness", "error", "products", "probe_loss", "threshold", "lr", *self.observables}
+        values["step"] = self.step
+        for name in names:
+            self.rows.setdefault(name, []).append(float(values.get(name, np.nan)))
+
+
+def _batch_sharpness(point: Point) -> float:
+    """E_B[g_B . H_B g_B / |g_B|^2] over the minibatches, in the optimiser's metric (Andreyev and Beneventano 2024)."""
+    found = []
+    for part in point.parts:
+        gradient, product = part()
+        slope = np.asarray(gradient, np.float64)
+        slope = slope if point.setting.scale is None else point.setting.scale * slope
+        size = float(slope @ slope)
+        if size > 0:
+            found.append(float(slope @ np.asarray(point.setting.product(product)(slope), np.float64)) / size)
+    return float(np.mean(found)) if found else float("nan")
