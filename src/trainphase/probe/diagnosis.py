@@ -260,6 +260,10 @@ def _trained(problem: Any, steps: int = STEPS, lr: float | None = None, **option
     from trainphase._arrays import precision
     from trainphase.probe.jax_probe import train
 
+    odd = [name for name in options if name not in ("momentum", "method")]
+    if odd:
+        raise RequestError(f"{odd[0]} is no option for a Problem; give lr, momentum, method or steps")
+
     if lr is None:
         raise RequestError("lr is missing; give the step size with which the problem is trained, diagnose(problem, lr=0.1)")
     if isinstance(steps, bool) or int(steps) != steps or steps < 1:

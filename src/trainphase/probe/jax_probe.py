@@ -267,9 +267,9 @@ def setting_of(how: Method, step: int, opt_state: Any, params: Any) -> Setting |
                 return None
             raise RequestError(f"{how.name} is measured in the metric of its state; give update(..., opt_state=opt_state)")
         count = state["count"]
-        if how.name == "adam" and not count:
-            return None
         square = np.asarray(ravel_pytree(eqx.filter(state["nu"], eqx.is_inexact_array))[0], np.float64)
+        if not count or not square.any():
+            return None
         correction = 1.0 - float(told.get("b2", how.b2)) ** count if how.name == "adam" else 1.0
         scale = metric(square, float(told.get("eps", how.eps)), correction, how.eps_inside)
     elif decay:
@@ -285,7 +285,7 @@ def _optax_parts(state: Any) -> dict[str, Any]:
         if isinstance(getattr(node, "hyperparams", None), dict):
             found["hyperparams"] = found["hyperparams"] | {k: v for k, v in node.hyperparams.items() if np.ndim(v) == 0}
         if hasattr(node, "nu") and found["nu"] is None:
-            found["nu"], found["count"] = node.nu, int(getattr(node, "count", 1))
+            found["nu"], found["count"] = node.nu, int(node.count) if "count" in getattr(node, "_fields", ()) else 1
         if isinstance(node, tuple | list):
             for child in node:
                 visit(child)

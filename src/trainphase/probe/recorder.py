@@ -100,6 +100,8 @@ class Recorder:
     _pairs: krylov.Pairs | None = None
     _price: tuple[float, float] = (0.0, 0.0)
     _due: bool = False
+    _read: int = 0
+    _gone: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.every, bool) or self.every != int(self.every) or self.every < 1:
@@ -138,16 +140,16 @@ class Recorder:
         self._due = self._due or self.step % self.every == 0
         if not self._due:
             return False
-        ready()
-        began = self.clock()
-        if self._resumed is not None:
-            self.training += began - self._resumed
-        self._resumed = began
-        most = self._afforded()
-        first = self._pairs is None
-        if self.diverged or (most < FEWEST and not first):
+        self.finish()
+        first, most = self._pairs is None, self._afforded()
+        if most < FEWEST and not first:
             return False
         self._due = False
+        ready()
+        if self.diverged:
+            return False
+        self.finish()
+        began = self._resumed = self.clock()
         try:
             point = look()
             if point is not None:
@@ -170,12 +172,12 @@ class Recorder:
 
     @property
     def diverged(self) -> bool:
-        """Whether a loss that is known is not finite; turns the losses into numbers."""
-        start = next((k for k in range(len(self.losses) - 1, -1, -1) if type(self.losses[k][1]) is float), -1)
-        for k in range(start + 1, len(self.losses)):
+        """Whether a loss was not finite; turns those that are new into numbers, which waits for the device."""
+        for k in range(self._read, len(self.losses)):
             self.losses[k] = (self.losses[k][0], float(self.losses[k][1]))
-        recent = self.losses[-1 - max(self.every, len(self.losses) - 1 - start) :]
-        return any(not np.isfinite(value) for _, value in recent)
+            self._gone = self._gone or not np.isfinite(self.losses[k][1])
+        self._read = len(self.losses)
+        return self._gone
 
     @property
     def cost(self) -> Cost:
