@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,7 +92,7 @@ def test_adaptive_methods_are_measured_in_their_metric(name: str) -> None:
     for _ in range(30):
         params, opt_state, value = step(params, opt_state)
         state = watch.update(state, params, value, opt_state=opt_state)
-    inner = next(s for s in opt_state.inner_state if hasattr(s, "nu"))
+    inner = next(s for s in cast(Any, opt_state).inner_state if hasattr(s, "nu"))
     nu = np.asarray(ravel_pytree(inner.nu)[0])
     p = np.sqrt(nu / (1 - 0.999**30)) + 1e-8 if name == "adam" else np.sqrt(nu + 1e-8)
     rows = state.recorder.rows
@@ -154,13 +156,13 @@ def test_the_user_is_told_of_wrong_second_derivatives() -> None:
         (lambda: tp.watch(loss_of, (np.zeros((0, 5)), np.zeros((0, 2))), lr=0.1), "empty"),
         (lambda: tp.watch(loss_of, lr=0.1), "no probe batch"),
         (lambda: tp.watch(PROBLEM, BATCH, lr=0.1), "data of its own|own data"),
-        (lambda: tp.watch(3, BATCH, lr=0.1), "neither a loss nor a Problem"),
+        (lambda: tp.watch(cast(Any, 3), BATCH, lr=0.1), "neither a loss nor a Problem"),
         (lambda: tp.watch(loss_of, BATCH, lr=0.1, method="lion"), "no known threshold"),
         (lambda: tp.watch(loss_of, BATCH, lr=-1.0), "positive step size"),
         (lambda: tp.watch(loss_of, BATCH).init(PROBLEM.params), "lr is missing"),
         (lambda: tp.watch(lambda p, b: b[0], BATCH, lr=0.1).init(PROBLEM.params), "must be one float"),
         (lambda: tp.watch(loss_of, BATCH, lr=0.1).init([1, 2]), "no array of floats"),
-        (lambda: tp.watch(loss_of, (np.zeros((3, 4)), np.zeros((3, 2))), lr=0.1).init(PROBLEM.params), "fails on the probe batch"),
+        (lambda: tp.watch(loss_of, (np.zeros((3, 4)), BATCH[1][:3]), lr=0.1).init(PROBLEM.params), "fails on the probe batch"),
         (lambda: tp.diagnose(PROBLEM), "lr is missing"),
         (lambda: tp.diagnose(PROBLEM, lr=0.1, colour=1), "no option"),
     ],
@@ -187,7 +189,8 @@ def test_adam_without_its_state_is_told() -> None:
 
 def test_the_regime_of_the_initialisation() -> None:
     rng = np.random.default_rng(0)
-    relu = tp.Problem(_relu_net, [rng.normal(size=(5, 64)), rng.normal(size=(64, 1))], (rng.normal(size=(8, 5)), rng.normal(size=(8, 1))))
+    params = [rng.normal(size=(5, 64)), rng.normal(size=(64, 1))]
+    relu = tp.Problem(_relu_net, params, (rng.normal(size=(8, 5)), rng.normal(size=(8, 1))))
     words, place = _regime(relu, relu.params)
     assert words == f"{place.regime}, if its activation is a ReLU" and place.width == 64
     assert _regime(tp.systems.mlp(n=32).problem, relu.params) == ("not a 2- or 3-layer ReLU network", None)

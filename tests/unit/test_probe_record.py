@@ -117,7 +117,9 @@ def test_after_a_loss_that_is_not_finite_nothing_is_measured() -> None:
     assert (found.phase, found.training, found.reading.diverged_at) == ("divergent", "divergent", 23)
 
 
-@pytest.mark.parametrize(("options", "match"), [({"every": 0}, "every = 0"), ({"budget": -1.0}, "budget"), ({"observables": ("x",)}, "'x'")])
+@pytest.mark.parametrize(
+    ("options", "match"), [({"every": 0}, "every = 0"), ({"budget": -1.0}, "budget"), ({"observables": ("x",)}, "'x'")]
+)
 def test_a_recorder_refuses(options: dict, match: str) -> None:
     with pytest.raises(RequestError, match=match):
         Recorder(**({"every": 10, "budget": 5.0} | options))
@@ -212,7 +214,8 @@ def test_a_negative_loss_is_read_above_its_lowest_value() -> None:
 def test_what_is_printed_and_what_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     found = tp.diagnose(edge_record())
     out = capsys.readouterr().out
-    assert out.startswith("edge-of-stability: sharpness at 1 of its threshold") and "largest stable lr" in out and "stable below 2" in out
+    assert out.startswith("edge-of-stability: sharpness at 1 of its threshold")
+    assert "largest stable lr" in out and "stable below 2" in out
     doc = json.loads(json.dumps(found.to_json()))
     assert doc["sharpness_times_lr"] == pytest.approx(2 * doc["ratio"], rel=1e-12)  # rounding
     assert doc["distance"] == pytest.approx(1 - doc["ratio"], rel=1e-12)
@@ -226,7 +229,7 @@ def test_the_plot(tmp_path) -> None:
     assert (tmp_path / "a.png").stat().st_size > 10_000
     ax = matplotlib.figure.Figure().subplots()
     assert found.plot(ax=ax) is ax
-    drawn = np.concatenate([line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 40])
+    drawn = np.concatenate([np.asarray(line.get_ydata()) for line in ax.lines if np.size(line.get_xdata()) == 40])
     np.testing.assert_array_equal(drawn, found.to_xarray()["ratio"].values)
     gone = {"loss": [1.0] * 20 + [float("inf")]}
     tp.diagnose(gone, show=False).plot(tmp_path / "b.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import types
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def tanh_model(problem) -> tuple:
     return model, (torch.tensor(problem.inputs), torch.tensor(problem.targets))
 
 
-def small(seed: int = 0, *middle) -> tuple:
+def small(seed: int = 0, *middle) -> Any:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(4, 6), *(middle or (nn.Tanh(),)), nn.Linear(6, 2)).double()
     return model, (torch.randn(12, 4).double(), torch.randn(12, 2).double())
@@ -51,7 +52,7 @@ def dense(model, batch, parameters=None) -> np.ndarray:
     return np.stack([torch.cat([r.reshape(-1) for r in row]).numpy() for row in rows])
 
 
-def top(matrix: np.ndarray, scale=1.0) -> float:
+def top(matrix: np.ndarray, scale: Any = 1.0) -> float:
     s = np.broadcast_to(scale, len(matrix))
     return float(np.linalg.eigvalsh(s[:, None] * matrix * s[None, :])[-1])
 
@@ -130,7 +131,8 @@ def test_groups_with_step_sizes_of_their_own() -> None:
 
 def test_weight_decay_is_curvature_too() -> None:
     model, batch = small()
-    optimizer = torch.optim.SGD([{"params": model[0].parameters(), "weight_decay": 0.5}, {"params": model[2].parameters()}], lr=0.1)
+    groups = [{"params": model[0].parameters(), "weight_decay": 0.5}, {"params": model[2].parameters()}]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
     probe = watched(model, batch, optimizer)
     matrix = dense(model, batch) + np.diag(np.concatenate([np.full(30, 0.5), np.zeros(14)]))
     assert probe.recorder.rows["sharpness"][-1] == pytest.approx(top(matrix), rel=1e-8)
@@ -173,7 +175,8 @@ def test_a_wrong_product_is_noticed_and_told(monkeypatch: pytest.MonkeyPatch) ->
     exact = np.allclose(reverse_over_forward(theta), dense(model, batch) @ theta, rtol=1e-6)
     assert wrong.agrees == exact
     monkeypatch.setattr(type(tool), "_forward", lambda self, values, along, data: reverse_over_forward(np.zeros(theta.size)))
-    monkeypatch.setattr(type(tool), "at", lambda self, t, d, real=type(tool).at: (*real(self, t, d)[:2], lambda v: 2 * v))
+    real = type(tool).at
+    monkeypatch.setattr(type(tool), "at", lambda self, t, d: (*real(self, t, d)[:2], lambda v: 2 * v))
     with pytest.warns(RuntimeWarning, match="finite difference"):
         probe.start()
     assert any("finite difference" in note for note in probe.report().notes)
@@ -189,7 +192,7 @@ def snapshot(model) -> dict:
         "requires": [p.requires_grad for p in model.parameters()],
         "leaf": [p.is_leaf and p.grad_fn is None for p in model.parameters()],
         "random": torch.get_rng_state().clone(),
-        "numpy": np.random.get_state()[1].copy(),
+        "numpy": np.array(cast(Any, np.random.get_state())[1]),
         "enabled": torch.is_grad_enabled(),
     }
 
@@ -207,7 +210,7 @@ def same(a, b) -> bool:
 @pytest.mark.parametrize("grad_mode", [True, False])
 def test_the_model_comes_back_exactly_as_it_was(grad_mode: bool) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+    model: Any = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
     model.train()
     model[1].eval()  # a mixture of modes, as in fine-tuning
     model[3].requires_grad_(False)
@@ -216,7 +219,8 @@ def test_the_model_comes_back_exactly_as_it_was(grad_mode: bool) -> None:
     step(model, batch, optimizer)
     before, states = snapshot(model), copy.deepcopy(optimizer.state_dict())
     with torch.set_grad_enabled(grad_mode):
-        probe = probes.watch(model, squared, batch, optimizer, every=1, budget=None, mode="eval", observables=("batch_sharpness",))
+        names = ("batch_sharpness",)
+        probe = probes.watch(model, squared, batch, optimizer, every=1, budget=None, mode="eval", observables=names)
         probe.start()
         probe.step(torch.tensor(1.0))
         probe.stop()
@@ -368,7 +372,7 @@ def test_a_callback_is_of_the_librarys_class_where_that_is_loaded(monkeypatch: p
     base = type("Callback", (), {"setup": lambda self: "theirs"})
     monkeypatch.setitem(sys.modules, "lightning.pytorch", types.SimpleNamespace(Callback=base))
     made = probes.lightning_callback(squared, small()[1])
-    assert isinstance(made, base) and made.setup() == "theirs"
+    assert isinstance(made, base) and cast(Any, made).setup() == "theirs"
 
 
 def test_the_regime_of_the_initialisation() -> None:
@@ -390,4 +394,5 @@ def test_a_warm_up_that_begins_with_0_is_waited_for() -> None:
 def test_an_optimiser_within_a_wrapper() -> None:
     model, _ = small()
     wrapper = types.SimpleNamespace(optimizer=torch.optim.SGD(model.parameters(), lr=0.3))
-    assert torch_settings.read(wrapper, list(model.parameters())).lr == 0.3
+    found = torch_settings.read(wrapper, list(model.parameters()))
+    assert found is not None and found.lr == 0.3
