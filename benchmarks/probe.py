@@ -1,0 +1,126 @@
+"""What the PyTorch probe costs a training loop: seconds of a loop with it and without, in turns, on one CPU.
+
+Loops on the digits that come with scikit-learn: the full batch, which is the probe batch too; and minibatches, with a probe
+batch of 256. The probe is set up before the clock starts; "with setup" counts that in. Products and errors are
+those of the measurements after the first; "true error" compares each with a converged one, made
+outside the clock: median, and the worst. Needs PyTorch: pip install 'trainphase[torch]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from typing import Any
+
+from _machine import machine, one_cpu
+
+FLAGS = one_cpu()
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402  # pyright: ignore[reportMissingImports]
+from sklearn.datasets import load_digits  # noqa: E402
+from torch import nn  # noqa: E402  # pyright: ignore[reportMissingImports]
+
+from trainphase.probe.torch import watch  # noqa: E402
+from trainphase.spectrum import krylov  # noqa: E402
+
+torch.set_num_threads(1)
+EVERY = 50
+CASES = ("full batch of 256, SGD", "minibatches of 256, Adam", "minibatches of 768, SGD")
+X, Y = load_digits(return_X_y=True)
+DIGITS = torch.tensor((X - X.mean()) / X.std(), dtype=torch.float32), torch.tensor(Y)
+
+
+def network(optimiser: str) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """64-512-512-10, tanh: 300 000 parameters."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 512), nn.Tanh(), nn.Linear(512, 512), nn.Tanh(), nn.Linear(512, 10))
+    if optimiser == "adam":
+        return model, torch.optim.Adam(model.parameters(), lr=1e-3)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def loop(case: str, steps: int, budget: float | None, watched: bool, check: bool = False) -> tuple[float, dict]:
+    """CPU seconds of a loop, and what the probe says of itself."""
+    model, optimizer = network("adam" if "Adam" in case else "sgd")
+    x, y = DIGITS
+    size, loss_fn = int(case.split()[-2][:-1]), nn.functional.cross_entropy
+    full = case.startswith("full")
+    probe = watch(model, loss_fn, (x[:256], y[:256]), optimizer, every=EVERY, budget=budget) if watched else None
+    loss_fn(model(x[:size]), y[:size]).backward()
+    optimizer.step()  # from here on Adam has its second moments
+    if probe is not None:
+        probe.start()
+    apart, errors = 0.0, []
+    began = time.process_time()
+    for k in range(steps):
+        rows = slice(0, size) if full else slice(k * size % 1536, k * size % 1536 + size)
+        optimizer.zero_grad()
+        loss = loss_fn(model(x[rows]), y[rows])
+        loss.backward()
+        optimizer.step()
+        if probe is not None and probe.step(loss) and check:
+            paused, clock = time.process_time(), time.perf_counter()
+            errors.append(true_error(probe))
+            apart += time.process_time() - paused
+            probe.recorder._resumed = (probe.recorder._resumed or clock) + time.perf_counter() - clock
+    seconds = time.process_time() - began - apart
+    if probe is None:
+        return seconds, {}
+    cost, products = probe.recorder.cost, probe.recorder.rows["products"][1:] or [0.0]
+    return seconds, {
+        "measurements": cost.measurements, "products": statistics.mean(products), "setup_seconds": cost.setup,
+        "own_overhead": cost.overhead, "errors": errors,
+    }  # fmt: skip
+
+
+def true_error(probe: Any) -> float:
+    """Of the last measurement, relative to a search from its vectors and a random one, to 1e-5."""
+    point = probe._look()
+    extra = np.random.default_rng(0).standard_normal(point.gradient.size)
+    start = np.stack([*probe.recorder._pairs.rows, extra])
+    true = krylov.top(point.setting.product(point.product), extra.size, 1, 1e-5, start, 200).values[0]
+    return abs(probe.recorder.rows["sharpness"][-1] / true - 1)
+
+
+def main() -> None:
+    """Print a table, or with --json one document."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer steps and turns")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    chosen = parser.parse_args()
+    steps, turns = (500, 3) if chosen.quick else (1000, 5)
+    rows = []
+    for case in CASES:
+        for budget in (10.0, None):
+            rows.append(row(case, budget, steps, turns))
+    if chosen.json:
+        print(json.dumps({"machine": machine(FLAGS) | {"torch": torch.__version__}, "every": EVERY, "rows": rows}))
+        return
+    print(f"{'loop':<25} {'budget':>6} {'overhead':>9} {'worst':>8} {'with setup':>10} {'every':>9} {'products':>8} {'error':>8}")
+    for r in rows:
+        budget = "none" if r["budget"] is None else f"{r['budget']:g} %"
+        each = f"{r['steps'] / (r['measurements'] - 1):.0f} steps"
+        print(
+            f"{r['loop']:<25} {budget:>6} {r['overhead']:>7.1f} % {r['worst']:>6.1f} % {r['with_setup']:>8.1f} % {each:>9} "
+            f"{r['products']:>8.1f} {r['median_error']:>8.1e} ({r['worst_error']:.1e})"
+        )
+
+
+def row(case: str, budget: float | None, steps: int, turns: int) -> dict[str, Any]:
+    """Loops in turns; medians over them, in per cent of the loop without a probe."""
+    pairs = [(loop(case, steps, budget, False)[0], *loop(case, steps, budget, True)) for _ in range(turns)]
+    ratios = [100 * (with_it / without - 1) for without, with_it, _ in pairs]
+    setups = [100 * ((with_it + told["setup_seconds"]) / without - 1) for without, with_it, told in pairs]
+    told = loop(case, steps, budget, True, check=True)[1]
+    errors = told.pop("errors") or [float("nan")]
+    return told | {
+        "loop": case, "budget": budget, "steps": steps, "overhead": statistics.median(ratios), "worst": max(ratios),
+        "with_setup": statistics.median(setups), "median_error": statistics.median(errors), "worst_error": max(errors),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
