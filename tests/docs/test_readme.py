@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,9 @@ COMMANDS = re.findall(r"^\$ trainphase (.*)$", TEXT, re.M)
 
 @pytest.mark.parametrize("index", range(len(BLOCKS)))
 def test_python_block(index: int, capsys: pytest.CaptureFixture[str]) -> None:
-    space: dict[str, object] = {"__name__": "readme"}
+    if "import torch" in BLOCKS[index]:
+        pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'trainphase[torch]'")
+    space: dict[str, Any] = {"__name__": "readme"}
     exec(compile(BLOCKS[index], f"README block {index}", "exec", dont_inherit=True), space)
     out = capsys.readouterr().out
     if index == 0:
@@ -32,6 +35,12 @@ def test_python_block(index: int, capsys: pytest.CaptureFixture[str]) -> None:
         assert phase == "edge-of-stability"
         # That the label says so: within 0.2 of 2.
         assert abs(float(curvature) - 2.0) < 0.2
+    elif index == 3:
+        assert out.startswith("edge-of-stability: sharpness at ")
+        # That the label says so: within a tenth of the threshold.
+        assert abs(space["found"].ratio - 1.0) < 0.1
+    elif index == 4:
+        assert "below 38 / lr = 38000" in out
     else:
         # The first three period doublings of the logistic map: 3, 1 + sqrt(6), 3.544090359...
         assert out.strip() == "[3.0, 3.44949, 3.54409]"
@@ -61,5 +70,5 @@ def test_the_data_sets_of_the_nets_are_all_named() -> None:
 
 
 def test_the_readme_has_what_is_tested() -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 5
     assert len(COMMANDS) >= 6

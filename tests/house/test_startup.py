@@ -48,6 +48,7 @@ def start(*arguments: str) -> tuple[str, dict]:
         ("diagram", "--help"),
         ("boundary", "--help"),
         ("demo", "--help"),
+        ("diagnose", "--help"),
         ("reproduce", "--help"),
     ],
     ids=" ".join,

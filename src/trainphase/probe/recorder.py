@@ -153,9 +153,10 @@ class Recorder:
         self.finish()
         began = self._resumed = self.clock()
         try:
-            point = look()
-            if point is not None:
-                self._measure(point, COLD if first else most, began)
+            with np.errstate(over="ignore", invalid="ignore"):  # of a run that is about to diverge
+                point = look()
+                if point is not None:
+                    self._measure(point, COLD if first else most, began)
         except RequestError as why:  # a run that diverges must not end in the probe
             self._failed(str(why))
         self._resumed = self.clock()
