@@ -91,22 +91,29 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer steps and turns")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     chosen = parser.parse_args()
-    steps, turns = (500, 3) if chosen.quick else (1000, 5)
+    steps, turns = (400, 3) if chosen.quick else (1000, 5)
     rows = []
+    if not chosen.json:
+        names = ("overhead", "worst", "with setup", "every", "products", "true error")
+        print(f"{'loop':<25} {'budget':>6} {names[0]:>9} {names[1]:>8} {names[2]:>10} {names[3]:>9} {names[4]:>8} {names[5]:>10}")
     for case in CASES:
         for budget in (10.0, None):
             rows.append(row(case, budget, steps, turns))
+            if not chosen.json:
+                show(rows[-1])
     if chosen.json:
         print(json.dumps({"machine": machine(FLAGS) | {"torch": torch.__version__}, "every": EVERY, "rows": rows}))
-        return
-    print(f"{'loop':<25} {'budget':>6} {'overhead':>9} {'worst':>8} {'with setup':>10} {'every':>9} {'products':>8} {'error':>8}")
-    for r in rows:
-        budget = "none" if r["budget"] is None else f"{r['budget']:g} %"
-        each = f"{r['steps'] / (r['measurements'] - 1):.0f} steps"
-        print(
-            f"{r['loop']:<25} {budget:>6} {r['overhead']:>7.1f} % {r['worst']:>6.1f} % {r['with_setup']:>8.1f} % {each:>9} "
-            f"{r['products']:>8.1f} {r['median_error']:>8.1e} ({r['worst_error']:.1e})"
-        )
+
+
+def show(r: dict[str, Any]) -> None:
+    """A line of the table."""
+    budget = "none" if r["budget"] is None else f"{r['budget']:g} %"
+    each = f"{r['steps'] / (r['measurements'] - 1):.0f} steps" if r["measurements"] > 1 else "-"
+    print(
+        f"{r['loop']:<25} {budget:>6} {r['overhead']:>7.1f} % {r['worst']:>6.1f} % {r['with_setup']:>8.1f} % {each:>9} "
+        f"{r['products']:>8.1f} {r['median_error']:>8.1e} ({r['worst_error']:.1e})",
+        flush=True,
+    )
 
 
 def row(case: str, budget: float | None, steps: int, turns: int) -> dict[str, Any]:
