@@ -207,10 +207,23 @@ def same(a, b) -> bool:
     return a == b
 
 
+class Counting(nn.Module):
+    """Counts in a buffer how often it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+        self.seen: Any
+
+    def forward(self, x):
+        self.seen += 1
+        return x
+
+
 @pytest.mark.parametrize("grad_mode", [True, False])
 def test_the_model_comes_back_exactly_as_it_was(grad_mode: bool) -> None:
     torch.manual_seed(0)
-    model: Any = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+    model: Any = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2), Counting())
     model.train()
     model[1].eval()  # a mixture of modes, as in fine-tuning
     model[3].requires_grad_(False)

@@ -26,6 +26,9 @@ COLD = 40
 FEWEST, MOST = 3, 24
 # With this many products there is room for more than the last vector in the start.
 AMPLE = 6
+# Of the budget, what is spent: a loop also pays for caches that a measurement has emptied, and prices rise. Measured on a
+# busy machine: 13.6 % of CPU time for 10 % on the probe's own clock.
+SHARE = 0.7
 # Every so many measurements the start has the gradient, or a random direction too: a mode from elsewhere is found.
 FRESH = 5
 
@@ -193,7 +196,7 @@ class Recorder:
         if self.budget is None:
             return 200
         build, product = self._price
-        left = self.budget / 100 * self.training - self.measuring - build
+        left = SHARE * self.budget / 100 * self.training - self.measuring - build
         return MOST if product <= 0 else int(np.clip(left / product, 0, MOST))
 
     def _measure(self, point: Point, most: int, began: float) -> None:
