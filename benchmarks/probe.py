@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer steps and turns")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     chosen = parser.parse_args()
-    steps, turns = (400, 3) if chosen.quick else (1000, 5)
+    steps, turns = (1000, 2) if chosen.quick else (2000, 5)
     rows = []
     if not chosen.json:
         names = ("overhead", "worst", "with setup", "every", "products", "true error")

@@ -223,7 +223,8 @@ class Counting(nn.Module):
 @pytest.mark.parametrize("grad_mode", [True, False])
 def test_the_model_comes_back_exactly_as_it_was(grad_mode: bool) -> None:
     torch.manual_seed(0)
-    model: Any = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2), Counting())
+    layers = (nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+    model: Any = nn.Sequential(*layers, Counting())
     model.train()
     model[1].eval()  # a mixture of modes, as in fine-tuning
     model[3].requires_grad_(False)
