@@ -127,9 +127,10 @@ class Recorder:
         began = self.clock()
         told = check()
         self.note(told)
+        checked = self.clock()
         point = look()
         if point is not None:
-            self._measure(point, COLD, began)
+            self._measure(point, COLD, checked)
         self.setup += self.clock() - began
         self._resumed = self.clock()
         return told
