@@ -131,7 +131,7 @@ def test_a_bar_on_a_terminal() -> None:
     import pty
 
     ours, theirs = pty.openpty()
-    line = [*COMMAND, "diagram", "quadratic-1d", "z=-1:1:64", "T=0:2:64", "--steps", "400", "--json"]
+    line = [*COMMAND, "diagram", "quadratic-1d", "z=-1:1:256", "T=0:2:128", "--steps", "400", "--json"]
     child = subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=theirs, text=True, env={**os.environ, "TERM": "xterm"}
     )
@@ -151,9 +151,9 @@ def test_a_bar_on_a_terminal() -> None:
         child.kill()
         os.close(ours)
     assert child.returncode == 0
-    assert json.loads(out)["grid_points"] == 64 * 64
+    assert json.loads(out)["grid_points"] == 256 * 128
     assert b"tiles" in shown
-    assert b"/4" in shown  # tiles of 32 x 32
+    assert b"/2" in shown  # tiles of 128 x 128
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")

@@ -12,7 +12,6 @@ from probe_runs import tanh_problem
 
 import trainphase as tp
 from trainphase.errors import RequestError
-from trainphase.probe.adapters import torch_settings
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'trainphase[torch]'")
 
@@ -393,20 +392,3 @@ def test_the_regime_of_the_initialisation() -> None:
     model, batch = small(0, nn.ReLU())
     probe = watched(model, batch, torch.optim.SGD(model.parameters(), lr=0.1), 1)
     assert probe.report().regime in ("linear", "critical", "condensed") and probe.report().place.width == 6
-
-
-def test_a_warm_up_that_begins_with_0_is_waited_for() -> None:
-    model, batch = small()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    with probes.watch(model, squared, batch, optimizer, every=1, budget=None) as probe:
-        probe.step(step(model, batch, optimizer))
-        optimizer.param_groups[0]["lr"] = 0.1
-        probe.step(step(model, batch, optimizer))
-    assert probe.recorder.rows["step"] == [2]
-
-
-def test_an_optimiser_within_a_wrapper() -> None:
-    model, _ = small()
-    wrapper = types.SimpleNamespace(optimizer=torch.optim.SGD(model.parameters(), lr=0.3))
-    found = torch_settings.read(wrapper, list(model.parameters()))
-    assert found is not None and found.lr == 0.3

@@ -1,0 +1,48 @@
+"""What the PyTorch probe reads of an optimiser that is not plain: a step size that begins with 0, a wrapper around another."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from trainphase.probe.adapters import torch_settings
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'trainphase[torch]'")
+
+from trainphase.probe import torch as probes  # noqa: E402
+
+
+def squared(outputs, targets):
+    return 0.5 * ((outputs - targets) ** 2).sum() / len(targets)
+
+
+def small() -> tuple:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2)).double()
+    return model, (torch.randn(12, 4).double(), torch.randn(12, 2).double())
+
+
+def step(model, batch, optimizer):
+    optimizer.zero_grad()
+    loss = squared(model(batch[0]), batch[1])
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def test_a_warm_up_that_begins_with_0_is_waited_for() -> None:
+    model, batch = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with probes.watch(model, squared, batch, optimizer, every=1, budget=None) as probe:
+        probe.step(step(model, batch, optimizer))
+        optimizer.param_groups[0]["lr"] = 0.1
+        probe.step(step(model, batch, optimizer))
+    assert probe.recorder.rows["step"] == [2]
+
+
+def test_an_optimiser_within_a_wrapper() -> None:
+    model, _ = small()
+    wrapper = types.SimpleNamespace(optimizer=torch.optim.SGD(model.parameters(), lr=0.3))
+    found = torch_settings.read(wrapper, list(model.parameters()))
+    assert found is not None and found.lr == 0.3
