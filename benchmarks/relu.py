@@ -16,14 +16,13 @@ quarter of its step, in double precision, and a disagreement ends the program wi
 from __future__ import annotations
 
 from _machine import machine, one_cpu
+from _other import Interpreter
 from _results import agreed, place, print_requirements, within, write
 
 # One CPU for this process and the one that it starts, before NumPy or JAX count the CPUs they may use.
 FLAGS = one_cpu()
 
 import argparse  # noqa: E402
-import json  # noqa: E402
-import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
@@ -122,25 +121,11 @@ def ours_steps(x: np.ndarray, y: np.ndarray, width: int, lr: float, dtype: str) 
 # ---- PyTorch, in its own interpreter
 
 
-class Torch:
-    """The other interpreter, which answers one request at a time."""
+class Torch(Interpreter):
+    """PyTorch's loops; see ``relu_loops.py``."""
 
     def __init__(self, python: str) -> None:
-        command = [python, str(HERE / "relu_loops.py")]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.versions = self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the interpreter with PyTorch ended with {self.process.wait()}: see its message above")
-        return json.loads(line)
-
-    def ask(self, **job: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        print(json.dumps(job), file=self.process.stdin, flush=True)
-        return self._answer()
+        super().__init__(python, "relu_loops.py")
 
     def slope(self, point: Point, given: argparse.Namespace, form: str, scale: float = 1.0, **other: Any) -> dict[str, Any]:
         """One ladder with the best step times ``scale``; in ``other``, what is not as usual."""
@@ -372,7 +357,7 @@ def main() -> int:
             return 1
         got = measure(torch, mine, given)
         steps = measure_steps(torch, given, x, y, file)
-    about = machine(FLAGS) | {"torch_side": torch.versions}
+    about = machine(FLAGS) | {"torch_side": torch.about}
     result = {
         "benchmark": "relu", "widths": given.widths, "seeds": SEEDS, "rounds": given.rounds, "images": source,
         "clock": "CPU" if given.cpu_time else "wall", "machine": about, "checks": checks, **got,

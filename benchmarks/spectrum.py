@@ -18,6 +18,8 @@ dense Gram matrix.
 from __future__ import annotations
 
 from _machine import machine, one_cpu
+from _other import Interpreter
+from _results import place, write
 
 # One CPU for this process and the one that it starts, before NumPy or JAX count the CPUs they may use.
 FLAGS = one_cpu()
@@ -26,8 +28,6 @@ import argparse  # noqa: E402
 import functools  # noqa: E402
 import importlib  # noqa: E402
 import itertools  # noqa: E402
-import json  # noqa: E402
-import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
@@ -238,26 +238,16 @@ def power(case: Case, theta: np.ndarray, seed: int) -> tuple[float, int]:
     return value, 20
 
 
-class Peers:
-    """The other interpreter, which answers one request at a time."""
+class Peers(Interpreter):
+    """The packages for PyTorch; see ``spectrum_peers.py``."""
 
     def __init__(self, python: str) -> None:
-        command = [python, str(HERE / "spectrum_peers.py")]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        about = self._answer()
-        self.versions, self.names = about["versions"], about["names"]
+        super().__init__(python, "spectrum_peers.py")
+        self.versions, self.names = self.about["versions"], self.about["names"]
 
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the interpreter with PyTorch ended with {self.process.wait()}: see its message above")
-        return json.loads(line)
-
-    def ask(self, file: str, name: str, seed: int) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        print(json.dumps({"file": file, "name": name, "seed": seed}), file=self.process.stdin, flush=True)
-        return self._answer()
+    def measured(self, file: str, name: str, seed: int) -> dict[str, Any]:
+        """The eigenvalue of the network in ``file`` by the contender ``name``."""
+        return self.ask(file=file, name=name, seed=seed)
 
 
 # ---- the measurement
@@ -277,7 +267,7 @@ def cold(case: Case, peers: Peers | None, folder: Path, given: argparse.Namespac
             "power 20": lambda seed, theta=theta: timed(lambda: power(case, theta, seed)),
         }
         if peers:
-            mine |= {name: functools.partial(peers.ask, str(file), name) for name in peers.names}
+            mine |= {name: functools.partial(peers.measured, str(file), name) for name in peers.names}
         for name in mine:
             mine[name](99)  # compile
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in mine}
@@ -352,7 +342,7 @@ def parsed() -> argparse.Namespace:
     given = parser.parse_args()
     given.networks = ("small",) if given.quick else tuple(NETWORKS)
     given.seeds = SEEDS
-    given.out = given.out or HERE / "results" / ("spectrum-quick.json" if given.quick else "spectrum.json")
+    given.out = given.out or place("spectrum", given.quick)
     return given
 
 
@@ -380,8 +370,7 @@ def main() -> int:
         print(f"DIFFER: {problem}")
     if wrong:
         return 1
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, given.out)
     return 3 if given.require and not all(need["met"] for need in result["requirements"]) else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from _results import print_requirements
 
 TOL, COLD, SPREAD, WARM, KERNEL = 1e-3, 21, 13, 5, 5.0
 SPREAD_GAP = 0.9  # lambda_2 / lambda_1 below which the top is not clustered
@@ -73,8 +74,7 @@ def report(result: dict[str, Any]) -> None:
     seconds = {name: np.median([got["seconds"] for got in found]) for name, found in k["found"].items()}
     print(f"\nkernel, {k['size']} parameters: trainphase {seconds['trainphase']:.4g} s, dense {seconds['dense']:.4g} s, "
           f"ratios {min(k['ratios']):.3g} to {max(k['ratios']):.3g}, relative difference {k['error']:.2g}")  # fmt: skip
-    for need in result["requirements"]:
-        print(f"{'met' if need['met'] else 'NOT MET'}: {need['what']}: {need['value']:.3g}")
+    print_requirements(result["requirements"])
 
 
 def line(name: str, found: list[dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from probe_runs import catapult_problem, tanh_problem
 import trainphase as tp
 from trainphase.errors import RequestError
 from trainphase.probe.jax_probe import _regime
+from trainphase.probe.recorder import minibatches
 
 PROBLEM = tanh_problem()
 BATCH = (PROBLEM.inputs, PROBLEM.targets)
@@ -47,6 +48,37 @@ def trained(optimiser, watch, steps: int, **more):
         params, opt_state, value = step(params, opt_state)
         state = watch.update(state, params, loss=value, opt_state=opt_state)
     return state, params, opt_state
+
+
+def test_a_taylor_model_is_watched_and_not_the_model_that_it_expands() -> None:
+    expansion = tp.taylor(PROBLEM, order=2).problem
+    away = expansion.restore(jnp.asarray(np.random.default_rng(0).normal(0, 0.3, expansion.size)))
+    state = tp.watch(expansion, every=1, budget=None, lr=0.05, tol=1e-8).init(away)
+    theta = ravel_pytree(away)[0]
+    top = np.linalg.eigvalsh(np.asarray(jax.hessian(expansion.loss_at)(theta)))[-1]
+    assert state.recorder.rows["probe_loss"] == [pytest.approx(float(expansion.loss_at(theta)), rel=1e-12)]
+    # The tolerance asked for.
+    assert state.recorder.rows["sharpness"] == [pytest.approx(top, rel=1e-8)]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("order", [None, 2])
+def test_the_minibatches_of_a_problem_are_those_of_its_own_kind_of_model(order: int | None, reduction: str) -> None:
+    def model(rows: slice | np.ndarray) -> tp.Problem:
+        data = (PROBLEM.inputs[rows], PROBLEM.targets[rows])
+        problem = tp.Problem(PROBLEM.fn, PROBLEM.params, data, PROBLEM.loss, reduction)
+        return problem if order is None else tp.taylor(problem, order=order).problem
+
+    whole, half = model(slice(None)), PROBLEM.samples // 2
+    params = whole.restore(whole.flat() + jnp.asarray(np.random.default_rng(0).normal(0, 0.2, whole.size)))
+    state = tp.watch(whole, None, ("batch_sharpness",), every=1, budget=None, lr=0.05, minibatch=half).init(params)
+    theta, found = ravel_pytree(params)[0], []
+    for rows in minibatches(whole.samples, half, 0):
+        hessian, slope = (np.asarray(f(model(rows).loss_at)(theta)) for f in (jax.hessian, jax.grad))
+        found.append(slope @ hessian @ slope / (slope @ slope))
+    assert len(found) == 2
+    # Rounding, of sums in another order.
+    assert state.recorder.rows["batch_sharpness"] == [pytest.approx(np.mean(found), rel=1e-9)]
 
 
 def test_sharpness_and_the_next_eigenvalue_are_those_of_the_dense_matrix() -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from trainphase.cli import environment, options, output
-from trainphase.cli.parse import shown
 from trainphase.cli.user_file import loaded
 from trainphase.errors import RequestError
-
-ENDINGS = (".npz", ".csv", ".json")
 
 
 @click.command("diagnose", options_metavar="[OPTIONS]", short_help="Which phase your own training is in.")
@@ -42,10 +38,8 @@ def command(
     given: dict[str, Any] = {"lr": lr, "method": method, "momentum": momentum, "steps": steps}
     given = {name: value for name, value in given.items() if value is not None}
     file = ".py:" not in what and not what.endswith(".py")
-    if file and Path(what).suffix not in ENDINGS:
-        raise RequestError(f"{shown(what)} is no record; give a file in {', '.join(ENDINGS)}, or FILE.py:OBJECT")
     environment.prepare_jax()
-    found = _object(what, file)
+    found = what if file else loaded(what, "diagnose", "probe")
     if steps is not None and not hasattr(found, "loss_and_gradient"):
         raise RequestError(f"--steps {steps} is for a Problem, which is trained here; leave it out for a run that is over")
     from trainphase.probe.diagnosis import diagnose
@@ -55,7 +49,3 @@ def command(
         [("--plot", plot, lambda path: result.plot(path))],
         lambda: output.emit(result.to_json(), lambda: str(result), as_json),
     )
-
-
-def _object(what: str, file: bool) -> Any:
-    return what if file else loaded(what, "diagnose", "probe")

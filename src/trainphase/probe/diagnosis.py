@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from trainphase import training_log
 from trainphase.errors import RequestError
-from trainphase.phase import EDGE, TRAINING
 from trainphase.probe.recorded import ENDINGS, Recorded, load, of_mapping
 from trainphase.training_log import LogReading
 
@@ -208,13 +207,7 @@ def read(run: Recorded) -> Diagnosis:
         threshold=np.where(run.threshold > 0, run.threshold, np.nan) if run.sharpness.size else 1.0,
         lr=run.lr if run.sharpness.size else None, gradient_norm=run.gradient_norm, minibatch=run.minibatch,
     )  # fmt: skip
-    return Diagnosis(reading, run if notes == run.notes else _with_notes(run, notes))
-
-
-def _with_notes(run: Recorded, notes: tuple[str, ...]) -> Recorded:
-    from dataclasses import replace
-
-    return replace(run, notes=notes)
+    return Diagnosis(reading, replace(run, notes=notes))
 
 
 def _recorded(x: Any, options: Mapping[str, Any]) -> Recorded:
@@ -222,7 +215,7 @@ def _recorded(x: Any, options: Mapping[str, Any]) -> Recorded:
         return of_mapping(dict(x) | dict(options))
     if isinstance(x, str | Path):
         return load(x, options)
-    if type(x).__name__ == "Problem" or hasattr(x, "loss_and_gradient"):
+    if hasattr(x, "loss_and_gradient"):  # a Problem, which is not imported with JAX for a record in a file
         return _trained(x, **options)
     if options:
         raise RequestError(f"{next(iter(options))} is no option for a {type(x).__name__}, which knows its own; leave it out")
@@ -273,4 +266,4 @@ def _trained(problem: Any, steps: int = STEPS, lr: float | None = None, **option
         return train(problem, float(lr), int(steps), max(int(steps) // MEASUREMENTS, 1), **options)
 
 
-__all__ = ["EDGE", "TRAINING", "Diagnosis", "diagnose", "read"]
+__all__ = ["Diagnosis", "diagnose", "read"]

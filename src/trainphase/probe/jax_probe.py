@@ -19,8 +19,8 @@ from jax.flatten_util import ravel_pytree
 
 from trainphase._arrays import precision
 from trainphase.errors import RequestError
-from trainphase.probe.recorded import NOT_LOCATED, Recorded, of_recorder
-from trainphase.probe.recorder import Point, Recorder
+from trainphase.probe.recorded import NOT_LOCATED, Recorded, located, of_recorder
+from trainphase.probe.recorder import Point, Recorder, minibatches
 from trainphase.probe.settings import ADAPTIVE, Setting, checked, metric
 from trainphase.problem import Problem
 from trainphase.spectrum.checks import compare
@@ -137,7 +137,7 @@ class _Tool:
         if self.problem is not None:
             if batch is not None:
                 raise RequestError("the problem has its own data; leave batch out")
-            self.loss, self.batch = _of_problem, self.problem
+            self.loss, self.batch = _of_problem, (self.problem, 1.0)
         elif not callable(model):
             raise RequestError(f"{type(model).__name__} is neither a loss nor a Problem; give a function (params, batch) -> loss")
         else:
@@ -173,14 +173,14 @@ class _Tool:
             return [batch]
         data = (self.problem.inputs, self.problem.targets) if self.problem is not None else self.batch
         count = np.shape(jax.tree.leaves(data)[0])[0]
-        size = self.minibatch or max(count // 8, 1)
-        order = np.random.default_rng(step).permutation(count)
-        picks = [order[k : k + size] for k in range(0, count - size + 1, size)][:8]
+        picks = minibatches(count, self.minibatch, step)
         parts = [jax.tree.map(lambda leaf, pick=pick: leaf[pick], data) for pick in picks]
         p = self.problem
         if p is None:
             return parts
-        return [Problem(p.fn, p.params, part, p.loss, "mean" if p.weight != 1 else "sum") for part in parts]
+        # The problem's own class stays, a Taylor model among them; so does its weight, 1 / count where it takes the mean.
+        mean = p.reduction == "mean"
+        return [(eqx.tree_at(lambda q: (q.inputs, q.targets), p, part), count / len(part[1]) if mean else 1.0) for part in parts]
 
     def check_loss(self, params: Any) -> None:
         """RequestError unless the loss is a scalar and says the same twice."""
@@ -222,8 +222,10 @@ def _apply(linear: Any, v: jax.Array) -> jax.Array:
     return linear(v)
 
 
-def _of_problem(params: Any, problem: Problem) -> jax.Array:
-    return problem.loss_of_outputs(jnp.ravel(problem.fn(params, problem.inputs)))
+def _of_problem(params: Any, weighed: tuple[Problem, float]) -> jax.Array:
+    # Not by fn: what a Taylor model predicts is not what the model it expands does.
+    problem, factor = weighed
+    return factor * problem.loss_at(jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(params)]))
 
 
 def _flat(params: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
@@ -296,17 +298,11 @@ def _optax_parts(state: Any) -> dict[str, Any]:
 
 def _regime(model: Any, params: Any) -> tuple[str, Any]:
     """Where the initialisation lies, for parameters of two or three layers; what the activation is cannot be seen."""
-    from trainphase.location import locate
-
     kind = getattr(getattr(model, "fn", None), "activation", "relu" if hasattr(params, "layers") else None)
     if kind not in (None, "relu"):
         return NOT_LOCATED, None
-    try:
-        place = locate(model=params)
-    except RequestError:
-        return NOT_LOCATED, None
-    regime = place.regime if isinstance(place.regime, str) else ", ".join(f"{k.upper()} {v}" for k, v in place.regime.items())
-    return (regime if kind else f"{regime}, if its activation is a ReLU"), place
+    regime, place = located(params)
+    return (regime if kind or place is None else f"{regime}, if its activation is a ReLU"), place
 
 
 def train(problem: Problem, lr: float, steps: int, every: int, **options: Any) -> Recorded:
@@ -332,7 +328,7 @@ def train(problem: Problem, lr: float, steps: int, every: int, **options: Any) -
     recorder.regime, recorder.place = _regime(problem, problem.params)
 
     def look() -> Point:
-        value, gradient, product = tool._at(problem.restore(system.place(state)), problem)
+        value, gradient, product = tool._at(problem.restore(system.place(state)), tool.batch)
         metric = system.metric(state)
         setting = named if metric is None else replace(named, scale=np.asarray(metric, np.float64))
         return Point(product, gradient, float(value), setting)

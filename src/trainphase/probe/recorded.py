@@ -67,6 +67,18 @@ class Recorded:
         return path
 
 
+def located(model: Any) -> tuple[str, Any]:
+    """Where a model's initialisation lies, in words, and its Location; NOT_LOCATED and None where there is no place for it."""
+    from trainphase.location import locate
+
+    try:
+        place = locate(model=model)
+    except RequestError:
+        return NOT_LOCATED, None
+    regime = place.regime
+    return (regime if isinstance(regime, str) else ", ".join(f"{k.upper()} {v}" for k, v in regime.items())), place
+
+
 def of_recorder(recorder: Recorder) -> Recorded:
     """What a probe has recorded so far."""
     recorder.finish()

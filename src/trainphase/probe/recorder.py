@@ -206,8 +206,7 @@ class Recorder:
             self.note(sentence)
         built = self.clock()
         apply = setting.product(point.product)
-        slope = np.asarray(point.gradient, np.float64)
-        slope = slope if setting.scale is None else setting.scale * slope
+        slope = setting.rescaled(point.gradient)
         k = 2 if "second" in self.observables else 1
         pairs = krylov.top(apply, slope.size, k, self.tol, self._start(slope, most), most, seed=self.seed)
         done = self.clock()
@@ -252,13 +251,19 @@ class Recorder:
             self.rows.setdefault(name, []).append(float(values.get(name, np.nan)))
 
 
+def minibatches(count: int, size: int | None, step: int) -> list[np.ndarray]:
+    """Rows of up to eight minibatches of a probe batch of ``count`` samples, of an eighth of it where no size is given."""
+    size = size or max(count // 8, 1)
+    order = np.random.default_rng(step).permutation(count)
+    return [order[k : k + size] for k in range(0, count - size + 1, size)][:8]
+
+
 def _batch_sharpness(point: Point) -> float:
     """E_B[g_B . H_B g_B / |g_B|^2] over the minibatches, in the optimiser's metric (Andreyev and Beneventano 2024)."""
     found = []
     for part in point.parts:
         gradient, product = part()
-        slope = np.asarray(gradient, np.float64)
-        slope = slope if point.setting.scale is None else point.setting.scale * slope
+        slope = point.setting.rescaled(gradient)
         size = float(slope @ slope)
         if size > 0:
             found.append(float(slope @ np.asarray(point.setting.product(product)(slope), np.float64)) / size)

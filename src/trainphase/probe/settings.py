@@ -63,6 +63,11 @@ class Setting:
         limit = self.threshold
         return f"{what}, lr = {self.lr:g}: stable while the {kind} is below {limit * self.lr:.4g} / lr = {limit:.5g}"
 
+    def rescaled(self, gradient: np.ndarray) -> Floats:
+        """S g, (P,): the gradient in the metric of A."""
+        slope = np.asarray(gradient, np.float64)
+        return slope if self.scale is None else self.scale * slope
+
     def product(self, hessian: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
         """v -> A v from v -> H v."""
         scale, shift = self.scale, self.shift

@@ -54,23 +54,15 @@ def binned(weights: Weights, X: np.ndarray, bins: int, antisymmetric: bool) -> B
         net = _Net(a[mine], w[mine])
         cells = _cells(net, X, bins)
         count = np.bincount(cells).astype(float)
-        above = count * _positive_part(net, cells, len(count)) if antisymmetric else count
-        for part, u, node in _nodes(net, cells, count):
+        sums = _sums(net, cells, len(count))
+        # The part of its weight that neurons with a > 0 have: what a neuron moves is in proportion to its size.
+        above = count * (sums["positive"] / sums["weight"]) if antisymmetric else count
+        for part, u, node in _nodes(sums, count):
             for side, share in ((1.0, above), (-1.0, count - above)) if antisymmetric else ((sign, count),):
                 groups.append((side * u, node, part * count, part * share))
     u, v, mass, share = (np.concatenate(column, axis=-1) for column in zip(*groups, strict=True))
     kept = (mass > 0) & ((u != 0) | (v[0] != 0) | (v[1] != 0))
     return Bundle(u[None, kept], v[:, kept], mass[kept], share[kept])
-
-
-def _positive_part(net: _Net, cells: np.ndarray, count: int) -> np.ndarray:
-    """The part of the weight of each cell that neurons with a > 0 have: what a neuron moves is in proportion to its size."""
-    sums = np.zeros((2, count))
-    for some, a, _, _, lengths in net.chunks():
-        weight = a * a + 0.5 * lengths * lengths
-        sums[0] += np.bincount(cells[some], weights=weight, minlength=count)
-        sums[1] += np.bincount(cells[some], weights=weight * (net.a[some] > 0), minlength=count)
-    return sums[1] / sums[0]
 
 
 # Neurons at a time: what is computed of them stays in cache, and in memory that the allocator keeps.
@@ -159,21 +151,28 @@ def _strips(net: _Net, place: np.ndarray, weight: np.ndarray, X: np.ndarray, str
     return strip
 
 
-def _nodes(net: _Net, cells: np.ndarray, count: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _sums(net: _Net, cells: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """Over the neurons of each cell: moments, the weight, that of neurons with a > 0; and the smallest ratio. Each (cells,)."""
+    names = ("x", "y", "xx", "xy", "yy", "aa", "ax", "ay", "weight", "positive")
+    found = {name: np.zeros(count) for name in names} | {"ratio": np.full(count, np.inf)}
+    for some, a, x, y, lengths in net.chunks():
+        mine, weight = cells[some], a * a + 0.5 * lengths * lengths
+        values = (x, y, x * x, x * y, y * y, a * a, a * x, a * y, weight, weight * (net.a[some] > 0))
+        for name, value in zip(names, values, strict=True):
+            found[name] += np.bincount(mine, weights=value, minlength=count)
+        np.minimum.at(found["ratio"], mine, a / np.maximum(lengths, 1e-300))
+    return found
+
+
+def _nodes(sums: dict[str, np.ndarray], count: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Four weights for each cell, with the cell's means of the squares and products of a and w.
 
     Along the mean direction of w this is a Gauss-Radau rule in the ratio: one node at the cell's smallest ratio, one within
     it. The larger of them is two, on both sides, for the spread across that direction. Returns of each node the part of
     the cell it stands for, a and w, shapes (cells,), (cells,) and (2, cells).
     """
-    sums = np.zeros((8, len(count)))
-    ratio = np.full(len(count), np.inf)
-    for some, a, x, y, lengths in net.chunks():
-        mine = cells[some]
-        for k, values in enumerate((x, y, x * x, x * y, y * y, a * a, a * x, a * y)):
-            sums[k] += np.bincount(mine, weights=values, minlength=len(count))
-        np.minimum.at(ratio, mine, a / np.maximum(lengths, 1e-300))
-    x, y, xx, xy, yy, aa, ax, ay = sums / count
+    ratio = sums["ratio"]
+    x, y, xx, xy, yy, aa, ax, ay = (sums[name] / count for name in ("x", "y", "xx", "xy", "yy", "aa", "ax", "ay"))
     along = np.stack([x, y])
     along = along / np.sqrt(np.sum(along * along, axis=0))
     across = np.stack([-along[1], along[0]])

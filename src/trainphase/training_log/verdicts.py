@@ -53,8 +53,8 @@ def divergence(record: Record, where: Distance | None) -> Verdict | None:
     return None
 
 
-def edge_verdict(record: Record, where: Distance | None) -> Verdict:
-    """The phase of the vocabulary ``edge`` at the end of the record."""
+def _plain(record: Record, where: Distance | None) -> Verdict | None:
+    """What both vocabularies say alike: a run that diverges, a record too short, a loss that never changes; else None."""
     diverged = divergence(record, where)
     if diverged is not None:
         return diverged
@@ -62,6 +62,14 @@ def edge_verdict(record: Record, where: Distance | None) -> Verdict:
         return Verdict("undecided", 0.0, f"{record.loss.size} records are too few; {SHORTEST} say something")
     if not np.any(series.changes(record.loss, record.eps)):
         return Verdict("undecided", 0.0, "the loss never changes: nothing moves the run from where it is")
+    return None
+
+
+def edge_verdict(record: Record, where: Distance | None) -> Verdict:
+    """The phase of the vocabulary ``edge`` at the end of the record."""
+    plain = _plain(record, where)
+    if plain is not None:
+        return plain
     cycle = _cycle(record)
     if cycle is not None:
         return Verdict("bounded", cycle.margin, cycle.why)
@@ -155,13 +163,9 @@ def _cycle(record: Record) -> Verdict | None:
 
 def training_verdict(record: Record, where: Distance | None, seen: tuple[Spike, ...]) -> Verdict:
     """The phase of the vocabulary ``training``."""
-    diverged = divergence(record, where)
-    if diverged is not None:
-        return diverged
-    if record.loss.size < SHORTEST:
-        return Verdict("undecided", 0.0, f"{record.loss.size} records are too few; {SHORTEST} say something")
-    if not np.any(series.changes(record.loss, record.eps)):
-        return Verdict("undecided", 0.0, "the loss never changes: nothing moves the run from where it is")
+    plain = _plain(record, where)
+    if plain is not None:
+        return plain
     cycle = _cycle(record)
     if cycle is not None:
         return cycle

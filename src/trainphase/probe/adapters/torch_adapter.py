@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from trainphase.errors import RequestError
-from trainphase.probe.recorded import NOT_LOCATED, Recorded, of_recorder
-from trainphase.probe.recorder import Point, Recorder
+from trainphase.probe.recorded import Recorded, located, of_recorder
+from trainphase.probe.recorder import Point, Recorder, minibatches
 from trainphase.probe.settings import Setting
 from trainphase.spectrum.checks import compare
 
@@ -80,7 +80,7 @@ class TorchWatch:
     def start(self) -> None:
         """Check the products and measure for the first time."""
         self.model.check()
-        self.recorder.regime, self.recorder.place = _regime(self.model.module)
+        self.recorder.regime, self.recorder.place = located(self.model.module)
         told = self.recorder.begin(self.model.check_products, self._look)
         if told:
             warnings.warn(told, RuntimeWarning, stacklevel=3)
@@ -203,9 +203,7 @@ class _Model:
     def parts(self, step: int) -> list[Callable[[], tuple[np.ndarray, Product]]]:
         """Minibatches of the probe batch, for the batch sharpness."""
         count = len(_tensors(self.inputs)[0])
-        size = self.minibatch or max(count // 8, 1)
-        order = np.random.default_rng(step).permutation(count)
-        picks = [torch.as_tensor(order[k : k + size]) for k in range(0, count - size + 1, size)][:8]
+        picks = [torch.as_tensor(rows) for rows in minibatches(count, self.minibatch, step)]
         return [lambda pick=pick: self.at(None, _rows((self.inputs, self.targets), pick))[1:] for pick in picks]
 
     # ---- what must hold before, and what must be as it was after
@@ -281,18 +279,6 @@ class _Model:
             first = first or sentence
         self.forward = False
         return first
-
-
-def _regime(module: Any) -> tuple[str, Any]:
-    """Where the initialisation lies, in words, and its Location; for two and three layers of ReLU."""
-    from trainphase.location import locate
-
-    try:
-        place = locate(model=module)
-    except RequestError:
-        return NOT_LOCATED, None
-    regime = place.regime
-    return (regime if isinstance(regime, str) else ", ".join(f"{k.upper()} {v}" for k, v in regime.items())), place
 
 
 def _random(module: Any) -> str:
