@@ -16,6 +16,7 @@ import trainphase as tp
 
 steps = np.arange(300)
 record = {"loss": np.exp(-steps / 80), "sharpness": np.linspace(4, 16, 60), "sharpness_steps": steps[::5], "lr": 0.1}
+print("a user's own message")
 
 
 def problem():
@@ -44,7 +45,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("what", [["run.npz"], ["train.py:record"], ["bare.npz", "--lr", "0.1"]])
 def test_a_record_is_diagnosed(here: Path, what: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", *what, "--json", "--plot", "p.png"]) == 0
-    doc = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    doc = json.loads(said.out)
+    assert ("own message" in said.err) == what[0].startswith("train.py")
     assert doc["phase"] == "sharpening" and doc["ratio"] == pytest.approx(0.8)
     assert doc["largest_lr"] == pytest.approx(0.125) and doc["threshold"] == pytest.approx(20.0)
     assert (here / "p.png").stat().st_size > 10_000

@@ -1,10 +1,11 @@
-"""Objects in a user's own Python file, as FILE.py:OBJECT names them."""
+"""Objects in a user's own Python file, as FILE.py:OBJECT names them. What the file prints goes to standard error."""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def loaded(reference: str, option: str, what: str) -> Any:
     found = getattr(module, attribute)
     if inspect.isfunction(found) or inspect.isclass(found):
         try:
-            return found()
+            with redirect_stdout(sys.stderr):
+                return found()
         except RequestError:
             raise
         except Exception as why:
@@ -46,7 +48,8 @@ def _run(path: Path, option: str) -> Any:
     sys.modules[spec.name] = module  # dataclasses look their module up there
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except RequestError:
         raise  # a sentence of this package, which needs no other around it
     except Exception as why:
