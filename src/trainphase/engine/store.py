@@ -51,8 +51,9 @@ class Store:
     Attributes: ``path``; ``tiling``; ``fields`` (name -> Field); ``recipe``, ``provenance`` and ``axes`` as
     stored (JSON); ``points``, the capacity of a store of points, None for a dense grid.
 
-    Writing is safe from several threads as long as each tile has one writer. A copy made by pickling (for a worker process) writes tiles too but does not hold the lock: the process that
-    made the store does, until ``close`` or the end of a ``with`` block.
+    Writing is safe from several threads as long as each tile has one writer. A copy made by pickling (for
+    a worker process) writes tiles too but does not hold the lock: the process that made the store does, until
+    ``close`` or the end of a ``with`` block.
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any], writable: bool, release: Callable[[], None]):
