@@ -33,7 +33,7 @@ def compute(store: Store, index) -> dict[str, np.ndarray]:
         return {f.name: np.full(extent + f.sizes, f.fill, f.dtype) for f in FIELDS}
     loss = rng.random(extent)
     # A NaN with its sign set, as 0/0 gives on x86; a tile of nothing else comes back as the fill's NaN.
-    loss[... if index == (2, 0) else (0, 0)] = -np.nan
+    loss[... if index == (2, 0) else (0,) * loss.ndim] = -np.nan
     return {
         "phase": rng.integers(0, 3, extent).astype("uint8"),
         "loss": loss,

@@ -182,6 +182,8 @@ def _leaves(description: Mapping[str, Any]) -> dict[str, Any]:
         leaves[f"the list of {plural}"] = ", ".join(entry["name"] for entry in description[plural])
         for entry in description[plural]:
             walk(f"{kind} {entry['name']}", {k: v for k, v in entry.items() if k != "name"})
+    if "points" in description:
+        leaves["the capacity in points"] = description["points"]
     leaves["the tile"] = " x ".join(str(side) for side in description["tile"])
     return leaves
 

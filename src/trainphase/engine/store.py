@@ -6,43 +6,34 @@
     DIR/ledger/manifest.json   what this store is, the checksums of all metadata, and its own checksum
     DIR/ledger/3.1.json        tile (3, 1) is done: SHA-256 of each field's values
 
+That is the layout of a dense grid. In the other one, "points", the fields are kept over one dimension ``point`` of a
+fixed capacity and a tile is a batch of points; the axes are kept all the same, and say which grid the points are of.
+
 A tile's data are written first, its ledger entry last, so an entry that holds means a whole tile. The
 existence of a chunk says nothing: Zarr drops chunks equal to the fill value. Zarr does not flush to the
 disk either; a tile lost to a power cut is found by its checksum. There are no times, no absolute paths
 and no random names in a store, so an interrupted and resumed sweep leaves the bytes of an undisturbed one.
 
-This is the only module that imports zarr. The manifest lies in ``ledger`` (itself a Zarr group) because
+This and ``_layout`` are the only modules that import zarr. The manifest lies in ``ledger`` (itself a Zarr group) because
 zarr and xarray warn about any foreign file beside the arrays.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import LocalStore
 
-from trainphase.engine._files import is_blank, lock, make_directory, reason, remove_temporaries, write_file
-from trainphase.engine._manifest import (
-    Field,
-    axis_json,
-    canonical,
-    check_names,
-    difference,
-    digest,
-    ledger_entry,
-    plain,
-    seal,
-    unseal,
-    values_digest,
-)
+from trainphase.engine._files import lock, make_directory, reason, remove_temporaries, write_file
+from trainphase.engine._layout import CONFIG, MANIFEST, POINT, damaged_files, read_manifest, settle, shape_of
+from trainphase.engine._manifest import Field, axis_json, ledger_entry, plain, values_digest
 from trainphase.engine.lattice import Index, Tiling
 from trainphase.errors import StoreError
 
@@ -51,19 +42,18 @@ if TYPE_CHECKING:
 
     from trainphase.axes import Axis
 
-__all__ = ["Field", "Store"]
-
-MANIFEST = "ledger/manifest.json"
-_ARRAY: Any = {"write_empty_chunks": False, "order": "C"}  # explicit: zarr also reads the environment
+__all__ = ["MANIFEST", "Field", "Store"]
 
 
 class Store:
     """A handle on a diagram on disk; make it with ``create_or_resume`` (to write) or ``open`` (to read).
 
     Attributes: ``path``; ``tiling``; ``fields`` (name -> Field); ``recipe``, ``provenance`` and ``axes`` as
-    stored (JSON). Writing is safe from several threads as long as each tile has one writer. A copy
-    made by pickling (for a worker process) writes tiles too but does not hold the lock: the process that
-    made the store does, until ``close`` or the end of a ``with`` block.
+    stored (JSON); ``points``, the capacity of a store of points, None for a dense grid.
+
+    Writing is safe from several threads as long as each tile has one writer. A copy made by pickling (for
+    a worker process) writes tiles too but does not hold the lock: the process that made the store does, until
+    ``close`` or the end of a ``with`` block.
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any], writable: bool, release: Callable[[], None]):
@@ -73,11 +63,12 @@ class Store:
         self.provenance: dict[str, Any] = manifest["provenance"]
         self.axes: list[dict[str, Any]] = manifest["axes"]
         self.fields = {f["name"]: Field.from_json(f) for f in manifest["fields"]}
-        self.tiling = Tiling(tuple(a["n"] for a in self.axes), tuple(manifest["tile"]))
+        self.points: int | None = manifest.get("points")
+        self.tiling = Tiling(shape_of(manifest), tuple(manifest["tile"]))
         self._writable = writable
         self._finalizer = weakref.finalize(self, release)
         mode, files = ("r+" if writable else "r"), LocalStore(path, read_only=not writable)
-        self._arrays = {n: zarr.open_array(files, path=n, mode=mode, config=_ARRAY) for n in self.fields}
+        self._arrays = {n: zarr.open_array(files, path=n, mode=mode, config=CONFIG) for n in self.fields}
 
     # -- making one ------------------------------------------------------------------------------
 
@@ -90,6 +81,7 @@ class Store:
         recipe: Mapping[str, Any],
         provenance: Mapping[str, Any],
         tile: tuple[int, ...],
+        points: int | None = None,
     ) -> Store:
         """Open the store at ``path`` for writing, making it if there is none; hold its lock until ``close``.
 
@@ -100,7 +92,8 @@ class Store:
         recipe : what decides the numbers (system, parameters, dtype, steps, ...), JSON-able; with axes,
             fields and tile it must equal what is stored.
         provenance : versions, device, command; written when the store is made and never compared.
-        tile : points of a tile along each axis (see ``lattice.default_tile``).
+        tile : points of a tile along each axis (see ``lattice.default_tile``); of a store of points, one number.
+        points : for a store of points, how many it can hold; space is taken by what is written alone.
 
         Raises
         ------
@@ -121,9 +114,10 @@ class Store:
                 "fields": [f.to_json() for f in fields],
                 "recipe": plain(recipe),
                 "tile": [int(t) for t in tile],
+                **({} if points is None else {"points": int(points)}),
             }
             try:
-                manifest = _settle(root, wanted, axes, plain(provenance))
+                manifest = settle(root, wanted, axes, plain(provenance))
             except OSError as why:
                 raise StoreError(
                     f"the store {root} cannot be written ({reason(why)}): give another "
@@ -147,10 +141,10 @@ class Store:
     @classmethod
     def _attach(cls, path: str | os.PathLike[str], writable: bool) -> Store:
         root = Path(path)
-        manifest = _read_manifest(root) if root.is_dir() else None
+        manifest = read_manifest(root) if root.is_dir() else None
         if manifest is None:
             raise StoreError(f"there is no store at {root}: give the directory that --store made")
-        bad = _damaged_files(root, manifest)
+        bad = damaged_files(root, manifest)
         if bad:
             raise StoreError(
                 f"the store {root} is damaged ({bad[0]} is missing or altered): give the "
@@ -240,7 +234,7 @@ class Store:
 
         Cost: reads the data of every tile in the ledger, about 0.7 ms per chunk.
         """
-        claimed = {index for index in self.tiling.tiles() if self.has(index)}
+        claimed = self._claimed()
         done = {index for index in claimed if self._holds(index)}
         if self._writable:
             try:
@@ -254,6 +248,14 @@ class Store:
                     f"({reason(why)}): put that right and give the same command again"
                 ) from why
         return done, claimed - done
+
+    def _claimed(self) -> set[Index]:
+        """The tiles with a ledger entry, checked or not."""
+        claimed = set()
+        for name in os.listdir(self.path / "ledger"):
+            with contextlib.suppress(ValueError):  # the manifest, temporary files
+                claimed.add(self.tiling.index(name.removesuffix(".json")))
+        return claimed
 
     def _holds(self, index: Index) -> bool:
         try:
@@ -274,120 +276,18 @@ class Store:
     # -- products --------------------------------------------------------------------------------
 
     def dataset(self) -> xarray.Dataset:
-        """The store as an ``xarray.Dataset``, read lazily, with units, flags and provenance as attributes."""
+        """The store as an ``xarray.Dataset``, read lazily, with units, flags and provenance as attributes.
+
+        Of a store of points, the points up to the last tile that is done; those of a tile that is not, before
+        it, have fill values.
+        """
         import xarray
 
         # Plain numbers stay numbers: an axis in "seconds" is not a calendar.
         as_is: Any = {"chunks": None, "decode_times": False, "decode_timedelta": False}
         dataset = xarray.open_dataset(self.path, engine="zarr", consolidated=False, **as_is)
-        return dataset[list(self.fields)]
-
-
-# -- layout on disk ------------------------------------------------------------------------------
-
-
-def _settle(root: Path, wanted: dict[str, Any], axes: Sequence[Axis], provenance: Any) -> dict[str, Any]:
-    """The manifest of the store at ``root``, made there if the place is empty; metadata made whole."""
-    manifest = _read_manifest(root)
-    if manifest is None:
-        remove_temporaries(root)
-        layout = _layout(axes, wanted, provenance)
-        sums = {name: digest(data) for name, data in layout.items()}
-        manifest = {**wanted, "provenance": provenance, "files": sums}
-        # First, so that a kill while the rest is written leaves a store that the next run completes.
-        write_file(root / MANIFEST, seal(manifest))
-    else:
-        change = difference(manifest, wanted)
-        if change:
-            command = manifest["provenance"].get("command")
-            raise StoreError(
-                f"the store {root} holds another diagram ({change}): give another --store, or "
-                f"the command it was made with" + (f" ({command})" if command else "")
-            )
-        layout = None
-    for name in _damaged_files(root, manifest):
-        layout = layout or _layout(axes, wanted, manifest["provenance"])
-        if digest(layout.get(name, b"")) != manifest["files"][name]:
-            raise StoreError(
-                f"the store {root} is damaged ({name} is missing or altered) and was made with "
-                f"another version of zarr, so it cannot be repaired: give another --store"
-            )
-        write_file(root / name, layout[name])
-    return manifest
-
-
-def _layout(axes: Sequence[Axis], wanted: Mapping[str, Any], provenance: Any) -> dict[str, bytes]:
-    """All metadata and coordinates of a new store, as file name -> bytes; made in memory, no data yet."""
-    fields = [Field.from_json(f) for f in wanted["fields"]]
-    names, shape, tile = [a.name for a in axes], tuple(a.n for a in axes), tuple(wanted["tile"])
-    check_names(names, fields)
-    Tiling(shape, tile)
-    files: dict[str, Any] = {}
-    memory = MemoryStore(files)
-    attributes = {
-        "Conventions": "CF-1.11",
-        "recipe": canonical(wanted["recipe"]).decode(),
-        "provenance": canonical(provenance).decode(),
-    }
-    group = zarr.create_group(memory, zarr_format=3, attributes=attributes)
-    group.create_group("ledger")
-
-    def create(name: str, dtype: str, fill: Any, size: tuple, chunks: tuple, dims: Iterable[str], attrs: Any):
-        # The checksum of the stored bytes makes every altered byte of a chunk an error, padding included.
-        return group.create_array(
-            name,
-            shape=size,
-            chunks=chunks,
-            dtype=dtype,
-            fill_value=fill,
-            dimension_names=list(dims),
-            attributes=attrs,
-            compressors=[ZstdCodec(level=1), Crc32cCodec()],
-            config=_ARRAY,
-        )
-
-    for axis in axes:
-        create(axis.name, "float64", np.nan, (axis.n,), (axis.n,), [axis.name], {"units": axis.units})[:] = (
-            np.asarray(axis.values, np.float64)
-        )
-    for f in fields:
-        attrs = {"units": f.units, "long_name": f.long_name, **f.attrs}
-        create(f.name, f.dtype, f.fill, shape + f.sizes, tile + f.sizes, (*names, *f.dims), attrs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "not yet part of the specification"; xarray asks for it by default
-        zarr.consolidate_metadata(memory)
-    return {name: files[name].to_bytes() for name in sorted(files)}
-
-
-def _read_manifest(root: Path) -> dict[str, Any] | None:
-    """The checked manifest; None for a place without content; StoreError for anything else."""
-    try:
-        raw = (root / MANIFEST).read_bytes()
-    except FileNotFoundError:
-        if is_blank(root):
-            return None
-        raise StoreError(
-            f"the directory {root} is not empty and has no {MANIFEST}, so it is not a store or "
-            f"has been damaged: give an empty or new directory as --store"
-        ) from None
-    except OSError as why:
-        raise StoreError(
-            f"the manifest of the store {root} cannot be read ({reason(why)}): give another --store"
-        ) from why
-    try:
-        return unseal(raw)
-    except ValueError as why:
-        raise StoreError(
-            f"the manifest of the store {root} is damaged ({why}): restore {MANIFEST} from a "
-            f"copy, or give another --store"
-        ) from None
-
-
-def _damaged_files(root: Path, manifest: Mapping[str, Any]) -> list[str]:
-    def holds(name: str, sha256: str) -> bool:
-        try:
-            return digest((root / name).read_bytes()) == sha256
-        except OSError:
-            return False
-
-    return [name for name, sha256 in manifest["files"].items() if not holds(name, sha256)]
+        if self.points is None:
+            return dataset[list(self.fields)]
+        last = max((self.tiling.slices(index)[0].stop for index in self._claimed()), default=0)
+        kept = dataset[list(self.fields)].isel({POINT: slice(0, last)})
+        return kept.assign_coords({a["name"]: dataset[a["name"]] for a in self.axes})

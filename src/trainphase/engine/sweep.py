@@ -95,6 +95,7 @@ def sweep(
     progress: Progress | None = None,
     retries: int = 1,
     in_flight: int | None = None,
+    done: set[Index] | None = None,
 ) -> Report:
     """Compute and store each of ``tiles`` that the store does not hold whole.
 
@@ -107,6 +108,9 @@ def sweep(
         core (JAX does). An executor that is passed in is left running.
     retries : how often a tile whose computation raises is tried again before it is listed as failed.
     in_flight : how many tiles are submitted at a time; by default twice the executor's workers.
+    done : the tiles that the store holds whole, when the caller knows them: what ``Store.verify`` said, once, for
+        many sweeps of one store (the rounds of a refinement). The tiles computed here are added to it. Without it
+        the store is verified here.
 
     Raises
     ------
@@ -124,10 +128,13 @@ def sweep(
     pending: dict[Future[Index], Index] = {}
     finished = True
     try:
-        done, damaged = store.verify()
+        damaged: set[Index] = set()
+        if done is None:
+            done, damaged = store.verify()
         todo = [t for t in tiles if t not in done]
         progress.start(len(tiles), len(tiles) - len(todo))
         computed, failed = _drive(pool, pending, compute, store, todo, limit, retries, progress)
+        done.update(computed)
         renewed = len(damaged.intersection(computed))
         return Report(computed, len(tiles) - len(todo), renewed, failed)
     except KeyboardInterrupt:
