@@ -148,12 +148,11 @@ class Refine:
             again = self._judge()
             if not again:
                 return np.zeros(0, np.int64)
-        while True:
+        need = self._descend()
+        while self._contradictions():
             need = self._descend()
-            if need.size:
-                return need
-            if not self._contradictions():
-                break
+        if need.size:
+            return need
         if self._audited < self.audits:
             labels = self._inferred()
             known = (self._labels != UNKNOWN).reshape(labels.shape)
@@ -237,27 +236,33 @@ class Refine:
     # ---- what the told labels contradict
 
     def _contradictions(self) -> bool:
-        """Subdivide the cells that a told point on or in them proves to be otherwise than taken; whether there were any."""
+        """Subdivide the cells that a told point on or in them proves to be otherwise than taken; whether there were any.
+
+        Beside a point that a smaller neighbour asked for, such a cell is subdivided down to that neighbour's size at once.
+        """
         points = np.concatenate(self._told)
-        finest = self.lattice.holding(points)
-        owner = np.repeat(points, finest.shape[1])
-        finest = finest.ravel()
-        found = False
+        touching = self.lattice.holding(points)
+        owner, finest = np.repeat(np.arange(points.size), touching.shape[1]), touching.ravel()
+        reach = np.full(points.size, self.lattice.top)
+        bad: list[tuple[int, np.ndarray, np.ndarray]] = []
         for level in range(self.lattice.top + 1):
             cells = self.lattice.above(level, finest)
             state = self._cells[level][cells]
+            leaf = state <= CHORD
+            np.minimum.at(reach, owner[leaf], level)
             if level > 0:
-                uniform = state < MOST_LABELS
-                bad = uniform.copy()
-                bad[uniform] = self._differs(level, cells[uniform], owner[uniform])
+                wrong = state < MOST_LABELS
+                wrong[wrong] = self._differs(level, cells[wrong], points[owner[wrong]])
                 chord = np.flatnonzero(state == CHORD)
-                bad[chord] = self._off_chord(level, cells[chord], owner[chord])
-                if bad.any():
-                    self._split(level, np.unique(cells[bad]), self.ring)
-                    found = True
-            deeper = state > CHORD
-            finest, owner = finest[deeper], owner[deeper]
-        return found
+                wrong[chord] = self._off_chord(level, cells[chord], points[owner[chord]])
+                bad.append((level, finest[wrong], owner[wrong]))
+            finest, owner = finest[~leaf], owner[~leaf]
+        for level, cells, who in bad:
+            for k in range(level, 0, -1):
+                deep = (k == level) | (k > reach[who])
+                if deep.any():
+                    self._split(k, np.unique(self.lattice.above(k, cells[deep])), self.ring)
+        return any(who.size for _, _, who in bad)
 
     def _differs(self, level: int, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Whether the label of a point is another than the one its uniform cell was given."""
