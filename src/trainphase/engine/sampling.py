@@ -1,0 +1,424 @@
+"""Which points of a lattice to ask for, so that the boundaries between labels are known at its full resolution.
+
+A round of questions (``ask``) and answers (``tell``) follows another. The start level is asked for whole; a cell whose corners
+differ is subdivided, and so is the ring of cells around it, level by level. Below a coarse level a cell that one smooth
+boundary runs through has its two crossed sides bisected instead (``engine.chords``). Where a told label contradicts a cell
+that was taken for uniform, that cell is subdivided too. A random audit of the points that were never asked for ends it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainphase.engine.audit import Audited, draw, judge
+from trainphase.engine.chords import UNKNOWN, Chords
+from trainphase.engine.dyadic import Dyadic
+
+# What a cell is, beside the label of a uniform one. 255 is a cell that was never looked at.
+CHORD, SPLIT, WAITING = 252, 253, 254
+MOST_LABELS = 250
+SMALLEST_CHORD = 4
+NOISE = 2.75  # standard errors; see differ
+
+
+@dataclass(frozen=True)
+class Level:
+    """Cells of one stride that a boundary runs through, in the refined lattice."""
+
+    stride: int
+    cells: int
+    mixed: int
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A refined lattice.
+
+    ``labels`` (shape) holds the label of every point and ``known`` (shape) whether it was asked for. ``crossings`` (m, 2, d)
+    are pairs of neighbouring known points with different labels. ``audit`` has one row per label; ``audits`` is how many audits
+    there were, of which the last is reported. ``dimension`` is the slope of log2(mixed cells) over the levels with its standard
+    error, None where there are too few levels with any.
+    """
+
+    labels: np.ndarray
+    known: np.ndarray
+    crossings: np.ndarray
+    audit: tuple[Audited, ...]
+    audits: int
+    levels: tuple[Level, ...]
+    dimension: tuple[float, float] | None
+    evaluations: int
+    rounds: int
+
+    @property
+    def wrong(self) -> tuple[float, float]:
+        """Share of the lattice that has a wrong label, as the audit estimates it, and the bound its intervals give."""
+        total = self.labels.size
+        return sum(r.inferred * r.rate for r in self.audit) / total, sum(r.inferred * r.high for r in self.audit) / total
+
+
+class Refine:
+    """Ask/tell refinement of a lattice of one or two axes; the same answers always give the same questions.
+
+    Parameters
+    ----------
+    shape : lattice points along each axis; axes of one point are allowed and not counted as axes.
+    levels : halvings from the start level to the lattice; None begins with 16 to 31 cells along each axis.
+    ring : subdivide also the cells that touch a mixed one.
+    smooth : below cells of this stride bisect crossed sides where one smooth boundary runs through a cell. True takes 16,
+        or 8 on lattices of fewer than 512 points a side; False subdivides down to the lattice.
+    audit : points of one audit, shared equally by the labels; at most a twentieth of the lattice is taken. 0 is no audit.
+    audits : most audits; each but the last is followed by further refinement where it found misses.
+    seed : of the audit's draws.
+
+    Raises
+    ------
+    ValueError : the shape has no point or more than two axes of several points, or ``tell`` is given what was not asked.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], levels: int | None = None, ring: bool = True, smooth: bool | int = True,
+        audit: int = 600, audits: int = 3, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.shape = tuple(int(n) for n in shape)
+        if not self.shape or min(self.shape) < 1 or sum(n > 1 for n in self.shape) > 2:
+            raise ValueError(f"a refined lattice has one or two axes of several points, not the shape {self.shape}")
+        self.ring, self.seed, self.audits = ring, seed, audits if audit > 0 else 0
+        self.lattice = Dyadic.of(tuple(n for n in self.shape if n > 1) or (1,), levels)
+        stride = (16 if max(self.shape) >= 512 else 8) if smooth is True else int(smooth)
+        self.chord_level = int(math.log2(stride)) if stride > 1 else -1
+        self.audit = min(audit, math.prod(self.shape) // 20)
+        self._labels = np.full(math.prod(self.shape), UNKNOWN, np.uint8)
+        self._cells = [np.full(math.prod(self.lattice.cells(k)), UNKNOWN, np.uint8) for k in range(self.lattice.top + 1)]
+        self._waiting = [[np.zeros(0, np.int64)] for _ in self._cells]
+        self._waiting[-1] = [np.arange(self._cells[-1].size)]
+        self._cells[-1][:] = WAITING
+        self._chords = Chords.none()
+        self._told: list[np.ndarray] = []
+        self._counts: _Counts | None = None
+        self._open = self.lattice.coarse()
+        self._drawn: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._rows: tuple[Audited, ...] = ()
+        self._audited = 0
+        self.rounds = 1
+
+    @property
+    def evaluations(self) -> int:
+        """Points told so far."""
+        return sum(t.size for t in self._told)
+
+    def ask(self) -> np.ndarray:
+        """Addresses (m, d) of the points of this round that were not told yet, sorted; (0, d) when all is done."""
+        return np.stack(np.unravel_index(self._open, self.shape), axis=-1).astype(np.int64)
+
+    def tell(self, points: np.ndarray, counts: np.ndarray) -> None:
+        """Give answers of this round, all or some of them, in any order.
+
+        Parameters
+        ----------
+        points : addresses (m, d), as asked.
+        counts : how many seeds gave each label, (m, labels).
+        """
+        points, counts = np.asarray(points, dtype=np.int64).reshape(-1, len(self.shape)), np.asarray(counts)
+        if counts.ndim != 2 or len(counts) != len(points) or not 0 < counts.shape[1] <= MOST_LABELS:
+            raise ValueError(f"counts of {len(points)} points are ({len(points)}, labels), 1 to {MOST_LABELS}; got {counts.shape}")
+        if counts.size and (counts.min() < 0 or counts.sum(1).min() < 1):
+            raise ValueError("every point needs at least one seed with a label, and no count is negative")
+        flat = np.ravel_multi_index(tuple(points.T), self.shape)
+        if np.unique(flat).size != flat.size or not np.isin(flat, self._open).all():
+            raise ValueError("points were told that this round did not ask for, or that were told before")
+        self._labels[flat] = np.argmax(counts, axis=1)
+        if self._counts is not None or counts.sum(1).max(initial=0) > 1:
+            self._counts = _Counts.joined(self._counts, flat, counts, self._told, self._labels)
+        self._told.append(flat)
+        self._open = self._open[self._labels[self._open] == UNKNOWN]
+        if self._open.size == 0:
+            self._open = self._next()
+            self.rounds += self._open.size > 0
+
+    # ---- a round
+
+    def _next(self) -> np.ndarray:
+        """Flat points of the next round; none when all is done."""
+        if self._drawn is not None:
+            again = self._judge()
+            if not again:
+                return np.zeros(0, np.int64)
+        need = self._descend()
+        while self._contradictions():
+            need = self._descend()
+        if need.size:
+            return need
+        if self._audited < self.audits:
+            labels = self._inferred()
+            known = (self._labels != UNKNOWN).reshape(labels.shape)
+            points = draw(labels, known, self.audit, np.random.default_rng([self.seed, self._audited]))
+            if points.size:
+                sizes = np.bincount(labels.ravel(), minlength=256) - np.bincount(labels[known], minlength=256)
+                self._drawn = points, labels.ravel()[points], sizes
+            return points
+        return np.zeros(0, np.int64)
+
+    def _descend(self) -> np.ndarray:
+        """Look at every waiting cell whose corners are known, subdivide or bisect; the points needed to go on."""
+        while True:
+            need = [self._look(level) for level in range(self.lattice.top, -1, -1)]
+            more, failed = self._bisect()
+            if not failed:
+                return np.unique(np.concatenate([*need, more]))
+
+    def _look(self, level: int) -> np.ndarray:
+        """Classify the waiting cells of a level; the corners that are still missing."""
+        cells = np.unique(np.concatenate(self._waiting[level]))
+        cells = cells[self._cells[level][cells] == WAITING]
+        corners = self.lattice.corners(level, cells)
+        labels = self._labels[corners]
+        missing = np.any(labels == UNKNOWN, axis=1)
+        self._waiting[level] = [cells[missing]]
+        need = corners[missing][labels[missing] == UNKNOWN]
+        cells, corners, labels = cells[~missing], corners[~missing], labels[~missing]
+        mixed = np.any(labels != labels[:, :1], axis=1)
+        value = labels[:, 0].copy()
+        if self._counts is not None and mixed.any():
+            at = np.flatnonzero(mixed)
+            counts = self._counts.of(corners[at])
+            value[at] = np.argmax(counts.sum(1), axis=1)
+            mixed[at] = differ(counts)
+        self._cells[level][cells] = value
+        if level > 0:
+            self._divide(level, cells[mixed], labels[mixed])
+        return np.unique(need)
+
+    def _divide(self, level: int, cells: np.ndarray, labels: np.ndarray) -> None:
+        """Bisect the sides of the mixed cells that allow it, subdivide the others."""
+        if level > self.chord_level:
+            self._split(level, cells, self.ring)
+            return
+        if len(self.lattice.shape) == 1:  # subdivision without a ring is bisection
+            self._split(level, cells, False)
+            return
+        if min(self.lattice.stride(level)) >= SMALLEST_CHORD and self._counts is None:
+            made, clean = Chords.cut(self.lattice, level, cells, labels)
+            self._cells[level][made.cell] = CHORD
+            self._chords = self._chords.plus(made)
+            cells = cells[~clean]
+        self._split(level, cells, self.ring)
+
+    def _split(self, level: int, cells: np.ndarray, ring: bool) -> None:
+        """Let the children of cells wait for their corners."""
+        cells = self.lattice.around(level, cells) if ring else cells
+        cells = cells[self._cells[level][cells] != SPLIT]
+        self._cells[level][cells] = SPLIT
+        below = self.lattice.children(level, cells)
+        below = below[self._cells[level - 1][below] == UNKNOWN]
+        self._cells[level - 1][below] = WAITING
+        self._waiting[level - 1].append(below)
+
+    def _bisect(self) -> tuple[np.ndarray, bool]:
+        """Go on with the chords; the points they need, and whether some cell has to be subdivided after all."""
+        if len(self._chords):
+            still = np.zeros(len(self._chords), bool)
+            for level in np.unique(self._chords.level):
+                mine = self._chords.level == level
+                still[mine] = self._cells[level][self._chords.cell[mine]] == CHORD
+            self._chords = self._chords.take(still)
+        need, failed, third = self._chords.advance(self.lattice, self._labels)
+        for level in np.unique(self._chords.level[failed]):
+            mine = failed & (self._chords.level == level)
+            self._split(int(level), self._chords.cell[mine & third], self.ring)
+            self._split(int(level), self._chords.cell[mine & ~third], False)
+        return need, bool(failed.any())
+
+    # ---- what the told labels contradict
+
+    def _contradictions(self) -> bool:
+        """Subdivide the cells that a told point on or in them proves to be otherwise than taken; whether there were any.
+
+        Beside a point that a smaller neighbour asked for, such a cell is subdivided down to that neighbour's size at once.
+        """
+        points = np.concatenate(self._told)
+        touching = self.lattice.holding(points)
+        owner, finest = np.repeat(np.arange(points.size), touching.shape[1]), touching.ravel()
+        reach = np.full(points.size, self.lattice.top)
+        bad: list[tuple[int, np.ndarray, np.ndarray]] = []
+        for level in range(self.lattice.top + 1):
+            cells = self.lattice.above(level, finest)
+            state = self._cells[level][cells]
+            leaf = state <= CHORD
+            np.minimum.at(reach, owner[leaf], level)
+            if level > 0:
+                wrong = state < MOST_LABELS
+                wrong[wrong] = self._differs(level, cells[wrong], points[owner[wrong]])
+                chord = np.flatnonzero(state == CHORD)
+                wrong[chord] = self._off_chord(level, cells[chord], points[owner[chord]])
+                bad.append((level, finest[wrong], owner[wrong]))
+            finest, owner = finest[~leaf], owner[~leaf]
+        for level, cells, who in bad:
+            for k in range(level, 0, -1):
+                deep = (k == level) | (k > reach[who])
+                if deep.any():
+                    self._split(k, np.unique(self.lattice.above(k, cells[deep])), self.ring)
+        return any(who.size for _, _, who in bad)
+
+    def _differs(self, level: int, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Whether the label of a point is another than the one its uniform cell was given."""
+        other = self._labels[points] != self._cells[level][cells]
+        if self._counts is not None and other.any():
+            at = np.flatnonzero(other)
+            around = self._counts.of(self.lattice.corners(level, cells[at])).sum(1)
+            other[at] = differ(np.stack([self._counts.of(points[at]), around], 1))
+        return other
+
+    def _off_chord(self, level: int, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Whether a point of a bisected cell has another label than predicted, more than a step away from the chord."""
+        mine = np.flatnonzero(self._chords.level == level)
+        order = mine[np.argsort(self._chords.cell[mine])]
+        some = self._chords.take(order[np.searchsorted(self._chords.cell[order], cells)])
+        address = self.lattice.where(points)[:, None, :]
+        wrong = some.predict(address)[:, 0] != self._labels[points]
+        strange = (self._labels[points] != some.first) & (self._labels[points] != some.other)
+        return strange | (wrong & (some.distance(address)[:, 0] > 1))
+
+    # ---- the audit and the result
+
+    def _judge(self) -> bool:
+        """Take in the answers of an audit; whether refinement goes on."""
+        assert self._drawn is not None
+        points, inferred, sizes = self._drawn
+        self._drawn = None
+        self._audited += 1
+        missed = self._labels[points] != inferred
+        # Any of the audits may be the one that ends it, so each has its share of the 5 %.
+        self._rows = judge(inferred, missed, sizes, 1 - 0.05 / self.audits)
+        return self._audited < self.audits and self._contradictions()
+
+    def _inferred(self) -> np.ndarray:
+        """The labels of all points: told ones, and inferred ones from the smallest cell that a point lies in."""
+        values = np.full(self.lattice.cells(self.lattice.top), UNKNOWN, np.uint8)
+        for level in range(self.lattice.top, -1, -1):
+            state = self._cells[level].reshape(values.shape)
+            np.copyto(values, state, where=state < MOST_LABELS)
+            if level:
+                values = self.lattice.widen(level, values)
+        labels = np.pad(values, [(0, n - m) for n, m in zip(self.lattice.shape, values.shape, strict=True)], mode="edge")
+        self._chords.paint(self.lattice, labels)
+        flat = labels.reshape(-1)
+        for points in self._told:
+            flat[points] = self._labels[points]
+        return labels
+
+    def result(self) -> Refined:
+        """What is known after the last round."""
+        if self._open.size or self._drawn is not None:
+            raise ValueError(f"{self._open.size} points of this round were not told yet; ask and tell until there are none")
+        labels = self._inferred()
+        known = (self._labels != UNKNOWN).reshape(labels.shape)
+        levels = boxes(self.lattice, labels)
+        ends = np.stack(np.unravel_index(_crossings(labels, known), self.shape), -1)
+        return Refined(
+            labels.reshape(self.shape), known.reshape(self.shape), ends, self._rows, self._audited, levels, dimension(levels),
+            self.evaluations, self.rounds,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """How many seeds gave each label, at every told point; only for ensembles."""
+
+    points: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def joined(
+        cls, old: _Counts | None, points: np.ndarray, counts: np.ndarray, told: list[np.ndarray], labels: np.ndarray
+    ) -> _Counts:
+        """The old counts and new ones; points told before any had several seeds count one."""
+        if old is None:
+            before = np.concatenate([np.zeros(0, np.int64), *told])
+            old = cls(before, np.eye(256, dtype=np.int64)[labels[before]])
+        wide = max(old.counts.shape[1], counts.shape[1])
+        tables = [np.pad(c, [(0, 0), (0, wide - c.shape[1])]) for c in (old.counts, counts)]
+        every, table = np.concatenate([old.points, points]), np.concatenate(tables)
+        order = np.argsort(every)
+        return cls(every[order], table[order])
+
+    def of(self, points: np.ndarray) -> np.ndarray:
+        """Counts (..., labels) of known points (...)."""
+        return self.counts[np.searchsorted(self.points, points)]
+
+
+def differ(counts: np.ndarray) -> np.ndarray:
+    """Whether the points of each group have different label frequencies, beyond the noise of their seeds.
+
+    The rule: of all ways to part the group in two, and of all labels, the largest difference of frequencies is at least 2.75
+    pooled standard errors. That is two standard errors for one comparison (4.6 %), shared among the seven ways to part four corners.
+    Two seeds at every corner that agree on either side of a clean cut are at 2.83.
+
+    Parameters
+    ----------
+    counts : seeds with each label, (groups, points, labels).
+    """
+    points = counts.shape[1]
+    found = np.zeros(len(counts), bool)
+    for picks in itertools.product((False, True), repeat=points - 1):
+        if not any(picks):
+            continue
+        part = np.array([False, *picks])
+        a, b = counts[:, part].sum(1), counts[:, ~part].sum(1)
+        n, m = a.sum(1, keepdims=True), b.sum(1, keepdims=True)
+        pooled = (a + b) / (n + m)
+        error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+        found |= np.any((np.abs(a / n - b / m) >= NOISE * error) & (error > 0), axis=1)
+    return found
+
+
+def _crossings(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Flat indices (m, 2) of neighbouring known points with different labels."""
+    index = []
+    for axis in range(labels.ndim):
+        ahead = (slice(None),) * axis + (slice(1, None),)
+        behind = (slice(None),) * axis + (slice(None, -1),)
+        at = np.nonzero((labels[ahead] != labels[behind]) & known[ahead] & known[behind])
+        low = np.ravel_multi_index(at, labels.shape)
+        index.append(np.stack([low, low + math.prod(labels.shape[axis + 1 :])], -1))
+    return np.concatenate(index)
+
+
+def boxes(lattice: Dyadic, labels: np.ndarray) -> tuple[Level, ...]:
+    """Cells of every level that hold more than one label, from the coarsest to the finest."""
+    found = []
+    low, high = labels, labels
+    for axis in range(labels.ndim):
+        a, b = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(None, -1),)
+        if labels.shape[axis] > 1:
+            low, high = np.minimum(low[a], low[b]), np.maximum(high[a], high[b])
+    for level in range(lattice.top + 1):
+        if level:
+            for axis, factor in enumerate(a // b for a, b in zip(lattice.stride(level), lattice.stride(level - 1), strict=True)):
+                if factor > 1:
+                    starts = np.arange(0, low.shape[axis], factor)
+                    low, high = np.minimum.reduceat(low, starts, axis), np.maximum.reduceat(high, starts, axis)
+        found.append(Level(max(lattice.stride(level)), low.size, int(np.count_nonzero(low != high))))
+    return tuple(reversed(found))
+
+
+def dimension(levels: tuple[Level, ...]) -> tuple[float, float] | None:
+    """Slope of log2(mixed cells) over the levels with its standard error: the box-counting dimension of the boundaries.
+
+    The finest level is left out: what lies between its corners cannot be seen.
+    """
+    use = [v for v in levels[:-1] if v.mixed]
+    if len(use) < 3:
+        return None
+    x = np.array([-math.log2(v.stride) for v in use])
+    y = np.log2([v.mixed for v in use])
+    x = x - x.mean()
+    slope = float(x @ y / (x @ x))
+    rest = y - y.mean() - slope * x
+    return slope, math.sqrt(float(rest @ rest) / (len(use) - 2) / float(x @ x))
+
+
