@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainphase.diagrams import Diagram
     from trainphase.engine.sweep import Progress
     from trainphase.observable import Observable
+    from trainphase.tracing import CurveResult
     from trainphase.trajectory import Trajectory
     from trainphase.verbs import BoundaryResult
 
@@ -212,20 +213,23 @@ def diagram(
 
 def boundary(
     system: Any, *, tol: float | None = None, points: int | None = None, steps: int | None = None, starts: int = 4,
-    of: str = "phase", dtype: str = "float64", vocabulary: str | None = None, report: Callable[[int], None] | None = None,
-    **params: Any,
-) -> BoundaryResult:  # fmt: skip
-    """The values of one parameter at which the phase changes.
+    of: str = "phase", dtype: str = "float64", vocabulary: str | None = None, near: tuple[float, float] | None = None,
+    between: tuple[str, str] | None = None, report: Callable[[int], None] | None = None, **params: Any,
+) -> BoundaryResult | CurveResult:  # fmt: skip
+    """The values of one parameter at which the phase changes, or one boundary in the plane of two.
 
     Parameters
     ----------
-    params : one of them an interval ``(lo, hi)`` (or an axis), the others numbers.
+    params : one or two of them an interval ``(lo, hi)`` (or an axis), the others numbers.
     tol : target width of each crossing, in units of the parameter; default 1e-10, for the regime vocabulary 0.01.
     points : points of the scan that finds the crossings; what lies between two of them is not seen. Default 256, for the
         regime vocabulary, where each is a ladder of nets, 9.
     of : "phase", or "period" for the points where the period of the attractor changes.
+    near, between : of two intervals: a point near the boundary to follow, and the two phases. Without ``near`` a scan of
+        ``points`` x ``points`` (32) finds the longest boundary. ``steps`` is then 16384 unless given.
 
-    Returns a BoundaryResult: crossings with their widths and the theory's value, and periodic windows.
+    Returns a BoundaryResult: crossings with their widths and the theory's value, and periodic windows; of two intervals a
+    CurveResult: the points of the curve in order, followed to the edge, to a triple point or around.
     """
     from trainphase import verbs
     from trainphase.axes import check_tolerance
@@ -241,8 +245,13 @@ def boundary(
     params = _values(params)
     name, factory = _factory(system)
     ranges = {k: v for k, v in params.items() if isinstance(v, Axis | tuple) and k != "search"}
+    if len(ranges) == 2:
+        return _curve(name, factory, params, of=of, tol=tol, points=points, steps=steps, starts=starts, dtype=dtype,
+                      vocabulary=vocabulary, near=near, between=between, report=report)  # fmt: skip
     if len(ranges) != 1:
-        raise RequestError(f"a boundary is searched along one parameter, not {len(ranges)}; give one range such as a=0.5:2.2")
+        raise RequestError(f"a boundary is searched along one parameter or two, not {len(ranges)}; give a range such as a=0.5:2.2")
+    if near is not None or between is not None:
+        raise RequestError("near and between choose a boundary in the plane of two ranges; leave them out, or give two ranges")
     (key, value), = ranges.items()
     lo, hi = (value.lo, value.hi) if isinstance(value, Axis) else value
     fixed = {k: v for k, v in params.items() if k not in ranges}
@@ -256,6 +265,44 @@ def boundary(
         raise RequestError(f"of = 'period' needs the training vocabulary, and {name} is read in {words}; leave of out")
     recipe = Recipe(factory, fixed, _steps(words, steps, 131072), starts, dtype, samples=0, vocabulary=words)
     return verbs.boundary(name, recipe, axis, tol=tol, points=axis.n, of=of, report=report)
+
+
+def _curve(
+    name: str, factory: Callable[..., Any], params: Mapping[str, Any], *, of: str, tol: float | None, points: int | None,
+    steps: int | None, starts: int, dtype: str, vocabulary: str | None, near: tuple[float, float] | None,
+    between: tuple[str, str] | None, report: Callable[[int], None] | None,
+) -> CurveResult:  # fmt: skip
+    """A boundary in the plane of the two parameters that have ranges."""
+    from trainphase import tracing
+    from trainphase.axes import check_tolerance
+    from trainphase.phase import VOCABULARIES
+    from trainphase.records import Recipe
+
+    if of != "phase":
+        raise RequestError(f"of = {of!r} is searched along one parameter; give one range, or leave of out")
+    axes = []
+    for key, value in params.items():
+        if isinstance(value, Axis):
+            axes.append(value.named(key))
+        elif isinstance(value, tuple) and key != "search":
+            axes.append(Axis(key, float(value[0]), float(value[1]), 2))
+    fixed = {k: v for k, v in params.items() if k not in {a.name for a in axes}}
+    tol = tol or 1e-10
+    for axis in axes:
+        check_tolerance(f"tol = {tol:g}", tol, axis.lo, axis.hi)
+    if near is not None:
+        outside = [(a, x) for a, x in zip(axes, near, strict=True) if not a.lo <= x <= a.hi]
+        for axis, x in outside:
+            raise RequestError(f"near has {axis.name} = {x:g} outside of {axis.lo:g}:{axis.hi:g}; give a point inside")
+    words = _words(_build(factory, name, {**fixed, **{a.name: float(a.hi) for a in axes}}), name, vocabulary)
+    if between is not None:
+        codes = [VOCABULARIES[words].index(label) for label in between]
+        if len(set(codes)) != 2 or VOCABULARIES[words].undecided in codes:
+            raise RequestError(f"between = {','.join(between)} has no boundary; give two decided phases that differ")
+    recipe = Recipe(factory, fixed, _steps(words, steps, 16384), starts, dtype, samples=0, vocabulary=words)
+    return tracing.boundary(
+        name, recipe, (axes[0], axes[1]), tol=tol, near=near, between=between, scan=points or tracing.SCAN, report=report
+    )
 
 
 def save(dataset: Any, path: str | Path) -> None:

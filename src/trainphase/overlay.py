@@ -241,6 +241,12 @@ def named_values(system: System, axis: Axis, of: str) -> list[tuple[tuple[str, .
     return [(b.between, b.a, _named({"name": b.name})) for b in rows if b.between]
 
 
+def named_lines(system: System, axes: Sequence[Axis], between: tuple[str, str]) -> list[Line]:
+    """The lines of the theory over two axes that part the phases ``between``, under the names that results give them."""
+    known = [line for line in lines(system, axes) if {p for p in line["between"] if p != "bounded"} <= set(between)]
+    return [{**line, "name": _named(line)} for line in known]
+
+
 def _named(line: Line) -> str:
     exact = next((b.exact for b in cubic.BOUNDARIES if b.name == line["name"] and b.exact), "")
     words = f"{line['name']} = {exact}" if exact and "exact" not in line else line["name"]

@@ -214,7 +214,7 @@ def boundary(
     def ask(x: np.ndarray) -> np.ndarray:
         nonlocal asked
         before = asked
-        record = _ask(recipe, system, axis.name, x, lambda k: report(before + k) if report is not None else None)
+        record = records_at(recipe, system, {axis.name: x}, lambda k: report(before + k) if report is not None else None)
         asked += x.size
         if recipe.words is REGIME:
             # The line between the regimes is where the slope changes its sign.
@@ -238,20 +238,22 @@ def boundary(
     return BoundaryResult(name, axis.name, tuple(crossings), tuple(windows), scan.evaluations)
 
 
-def _ask(
-    recipe: Recipe, system: System, name: str, x: np.ndarray, report: Callable[[int], Any] = lambda k: None
+def records_at(
+    recipe: Recipe, system: System, values: Mapping[str, np.ndarray], report: Callable[[int], Any] = lambda k: None
 ) -> dict[str, np.ndarray]:
-    """Records at the values x, computed in batches of one size so that nothing is compiled twice.
+    """Records at parameter values, arrays of one length, computed in batches of one size so that nothing is compiled twice.
 
     ``report`` is called with the number of values that are done.
     """
     # Ladders of nets are not batched, and each takes long enough to be told of.
     pieces, size = [], 1 if recipe.words is REGIME else BATCH
-    for k in range(0, x.size, size):
-        part = x[k : k + size]
-        batch = np.concatenate([part, np.full(size - part.size, part[-1])])
-        pieces.append({key: v[: part.size] for key, v in answer(recipe, system, {name: batch}).items()})
-        report(k + part.size)
+    count = len(next(iter(values.values())))
+    for k in range(0, count, size):
+        part = {name: x[k : k + size] for name, x in values.items()}
+        here = min(size, count - k)
+        batch = {name: np.concatenate([x, np.full(size - here, x[-1])]) for name, x in part.items()}
+        pieces.append({key: v[:here] for key, v in answer(recipe, system, batch).items()})
+        report(k + here)
     return {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
 
 
@@ -282,7 +284,7 @@ def _sort_phases(
         after = brackets[i + 1]
         if (b.left, b.right, after.left, after.right) == (chaos, cycle, cycle, chaos):
             inside = b.hi + 0.05 * (after.lo - b.hi)
-            period = float(_ask(recipe, system, axis.name, np.asarray([inside]))["period"][0])
+            period = float(records_at(recipe, system, {axis.name: np.asarray([inside])})["period"][0])
             lo, hi = 0.5 * (b.lo + b.hi), 0.5 * (after.lo + after.hi)
             windows.append(Window("periodic", int(period) if np.isfinite(period) else None, lo, hi))
             used |= {i, i + 1}
