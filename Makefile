@@ -14,28 +14,39 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 # The benchmarks to run: orbits of the cubic map, and quadratic regression models.
 BENCH ?= orbit quadratic
+# PyTorch, for the tests of its probe: an environment of its own, since nobody else needs it. The index has builds for the CPU,
+# a tenth of the size of the usual ones; TORCH_INDEX= leaves it out, and TORCH="torch==2.6.0" takes another release.
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_VENV ?= .venv-torch
+TORCH_TESTS = tests/unit/test_probe_torch.py tests/unit/test_probe_optimizers.py tests/docs/test_readme.py::test_python_block
 # The first of these that runs and is new enough. A name on PATH may be a stub that fails, so each one is tried.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
 
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+TORCH_PIP = $(TORCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 RUN_READY = $(VENV)/.ready-run
 DEV_READY = $(VENV)/.ready-dev
+TORCH_READY = $(TORCH_VENV)/.ready
 SETUP_INPUTS = pyproject.toml $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format types layers check bench lock clean
+.PHONY: help demo test test-torch lint format types layers check bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(RUN_READY) ## set up and run the main job on real images: a table and a picture of the phases
 	$(BIN)/trainphase demo $(DEMO_ARGS)
 
 test: $(DEV_READY) ## set up and run the tests (without those marked slow or gpu)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-torch: $(TORCH_READY) ## the tests of the PyTorch probe, in an environment of their own with PyTorch for the CPU
+	$(TORCH_VENV)/bin/python -m pytest $(TORCH_TESTS) $(PYTEST_ARGS)
 
 lint: $(DEV_READY) ## style: ruff's rules and import order
 	$(BIN)/ruff check --output-format concise .
@@ -58,7 +69,7 @@ lock: pyproject.toml ## choose the newest versions that pyproject allows and pin
 	requirements/lock "$(PYTHON)"
 
 clean: ## remove the environment, builds and caches (results of runs stay)
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TORCH_VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -76,3 +87,14 @@ $(DEV_READY): $(SETUP_INPUTS) | $(BIN)/python
 	$(PIP_INSTALL) hatchling
 	$(PIP_INSTALL) --no-build-isolation -e ".[dev]"
 	@touch $@ $(RUN_READY)
+
+$(TORCH_VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found: install one, or name it with make PYTHON=..." >&2; exit 1; }
+	@echo "Setting up $(TORCH_VENV) with $(TORCH); the first time takes some minutes." >&2
+	$(PYTHON) -m venv $(TORCH_VENV)
+
+$(TORCH_READY): $(SETUP_INPUTS) | $(TORCH_VENV)/bin/python
+	$(TORCH_PIP) "$(TORCH)" $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1)
+	$(TORCH_PIP) hatchling
+	$(TORCH_PIP) --no-build-isolation -e ".[torch]" hypothesis pytest
+	@touch $@

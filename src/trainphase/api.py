@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 LISTS = ("theta", "eigenvalues", "width", "seed")
 # Runs near the edge settle at a rate of |2 - curvature| / 2 per step: this decides curvatures up to 1.997.
 EDGE_STEPS = 16384
+# Of a search for boundaries: points of the scan, width of a result (of networks a share of the range) and horizon. A run of
+# a small network takes a second at this horizon, which is that of a diagram, and its phase is a matter of a percent of lr.
+SCAN, SCAN_REGIME, SCAN_NETWORK = (256, 1e-10, 131072), (9, 0.01, None), (33, 1e-3, 8192)
 
 
 def _factory(system: Any) -> tuple[str, Callable[..., Any]]:
@@ -214,19 +217,22 @@ def diagram(
 def boundary(
     system: Any, *, tol: float | None = None, points: int | None = None, steps: int | None = None, starts: int = 4,
     of: str = "phase", dtype: str = "float64", vocabulary: str | None = None, near: tuple[float, float] | None = None,
-    between: tuple[str, str] | None = None, report: Callable[[int], None] | None = None, **params: Any,
+    between: tuple[str, str] | None = None, report: Callable[[int, int], None] | None = None, **params: Any,
 ) -> BoundaryResult | CurveResult:  # fmt: skip
     """The values of one parameter at which the phase changes, or one boundary in the plane of two.
 
     Parameters
     ----------
     params : one or two of them an interval ``(lo, hi)`` (or an axis), the others numbers.
-    tol : target width of each crossing, in units of the parameter; default 1e-10, for the regime vocabulary 0.01.
+    tol : target width of each crossing, in units of the parameter; default 1e-10, for the regime vocabulary 0.01, for the
+        training of a network a thousandth of the range.
     points : points of the scan that finds the crossings; what lies between two of them is not seen. Default 256, for the
-        regime vocabulary, where each is a ladder of nets, 9.
+        regime vocabulary, where each is a ladder of nets, 9, for the training of a network 33.
+    steps : horizon; default 131072, for the training of a network as for ``diagram``.
     of : "phase", or "period" for the points where the period of the attractor changes.
     near, between : of two intervals: a point near the boundary to follow, and the two phases. Without ``near`` a scan of
         ``points`` x ``points`` (32) finds the longest boundary. ``steps`` is then 16384 unless given.
+    report : told after each value, or batch of values, how many have been computed and how many there will be, by estimate.
 
     Returns a BoundaryResult: crossings with their widths and the theory's value, and periodic windows; of two intervals a
     CurveResult: the points of the curve in order, followed to the edge, to a triple point or around.
@@ -255,22 +261,24 @@ def boundary(
     (key, value), = ranges.items()
     lo, hi = (value.lo, value.hi) if isinstance(value, Axis) else value
     fixed = {k: v for k, v in params.items() if k not in ranges}
-    words = _words(_build(factory, name, {**fixed, key: float(hi)}), name, vocabulary)
-    usual = (9, 0.01) if words == "regime" else (256, 1e-10)
-    points, tol = points or usual[0], tol or usual[1]
+    sample = _build(factory, name, {**fixed, key: float(hi)})
+    words, network = _words(sample, name, vocabulary), getattr(sample, "costly", False)
+    usual = SCAN_REGIME if words == "regime" else SCAN_NETWORK if network else SCAN
+    points, tol = points or usual[0], tol or usual[1] * ((hi - lo) if network else 1.0)
     # A range that is empty is refused first.
     axis = Axis(key, float(lo), float(hi), value.n if isinstance(value, Axis) else points)
     check_tolerance(f"tol = {tol:g}", tol, lo, hi)
     if of == "period" and words != "training":
         raise RequestError(f"of = 'period' needs the training vocabulary, and {name} is read in {words}; leave of out")
-    recipe = Recipe(factory, fixed, _steps(words, steps, 131072), starts, dtype, samples=0, vocabulary=words)
+    horizon = _steps(words, steps, usual[2] or SCAN[2])
+    recipe = Recipe(factory, fixed, horizon, starts, dtype, samples=0, vocabulary=words)
     return verbs.boundary(name, recipe, axis, tol=tol, points=axis.n, of=of, report=report)
 
 
 def _curve(
     name: str, factory: Callable[..., Any], params: Mapping[str, Any], *, of: str, tol: float | None, points: int | None,
     steps: int | None, starts: int, dtype: str, vocabulary: str | None, near: tuple[float, float] | None,
-    between: tuple[str, str] | None, report: Callable[[int], None] | None,
+    between: tuple[str, str] | None, report: Callable[[int, int], None] | None,
 ) -> CurveResult:  # fmt: skip
     """A boundary in the plane of the two parameters that have ranges."""
     from trainphase import tracing

@@ -83,6 +83,7 @@ class Map(System):
     - ``theory_inputs()``, optional: the numbers that the theory named by ``theory`` needs.
 
     - ``lanes``, ``lane_axis``, ``tile``, ``records``: class variables that cost or save time and change no result.
+    - ``costly``: class variable, True where a single run takes seconds; ``boundary`` then asks for few values by default.
 
     ``step`` must be pure and built from jax.numpy: it is compiled, batched and differentiated. Nothing checks that for you.
     """
@@ -96,6 +97,8 @@ class Map(System):
     records: ClassVar[int] = 4096
     # Runs are advanced one after the other and not side by side, where a step of one run keeps the processor busy.
     in_turn: ClassVar[bool] = False
+    # A single run takes a second or more: a search for boundaries asks for few values, one at a time.
+    costly: ClassVar[bool] = False
 
     def ready(self) -> Any:
         """The system with whatever its steps would otherwise compute anew each time; the same map."""

@@ -89,7 +89,7 @@ class _Plane:
     """Labels over the unit square of two axes, with the number of points asked for."""
 
     def __init__(
-        self, recipe: Recipe, system: System, axes: tuple[Axis, Axis], report: Callable[[int], None] | None
+        self, recipe: Recipe, system: System, axes: tuple[Axis, Axis], report: Callable[[int, int], None] | None
     ) -> None:
         self.recipe, self.system, self.axes, self.report = recipe, system, axes, report
         self.asked = 0
@@ -121,7 +121,7 @@ class _Plane:
         before, told = self.asked, self.report
         at = self.to_axes(points)
         values = {axis.name: at[:, k] for k, axis in enumerate(self.axes)}
-        got = records_at(self.recipe, self.system, values, lambda k: told(before + k) if told is not None else None)
+        got = records_at(self.recipe, self.system, values, lambda k: told(before + k, 0) if told is not None else None)
         self.asked += len(points)
         return got[key].astype(int)
 
@@ -132,7 +132,7 @@ class _Plane:
 
 def boundary(
     name: str, recipe: Recipe, axes: tuple[Axis, Axis], *, tol: float, near: tuple[float, float] | None,
-    between: tuple[str, str] | None, scan: int = SCAN, step: float = STEP, report: Callable[[int], None] | None = None,
+    between: tuple[str, str] | None, scan: int = SCAN, step: float = STEP, report: Callable[[int, int], None] | None = None,
 ) -> CurveResult:  # fmt: skip
     """Follow one boundary in the plane of two parameters; see :func:`trainphase.boundary`."""
     words = recipe.words

@@ -29,6 +29,8 @@ from trainphase.system import Flow, Map, System
 from trainphase.trajectory import Trajectory, plain
 
 BATCH = 256
+# Of systems of which a single run takes long: points that a change is narrowed by at a time, and points of its audit.
+FEW_SECTIONS, FEW_AUDIT = 3, 8
 
 
 @jax.jit
@@ -184,37 +186,43 @@ class Window:
 
 @dataclass(frozen=True)
 class BoundaryResult:
-    """The crossings along one parameter, in order, and the periodic windows that are not boundaries."""
+    """The crossings along one parameter, in order, and the periodic windows that are not boundaries; ``tol`` was asked for."""
 
     system: str
     param: str
     crossings: tuple[Crossing, ...]
     windows: tuple[Window, ...]
     evaluations: int
+    tol: float
 
     def to_json(self) -> dict[str, Any]:
         """The JSON document of ``trainphase boundary``."""
         return plain({
             "system": self.system, "param": self.param,
             "crossings": [vars(c) | {"between": list(c.between)} for c in self.crossings],
-            "windows": [vars(w) for w in self.windows], "evaluations": self.evaluations,
+            "windows": [vars(w) for w in self.windows], "evaluations": self.evaluations, "tol": self.tol,
         })  # fmt: skip
 
 
 def boundary(
     name: str, recipe: Recipe, axis: Axis, *, tol: float, points: int, of: str = "phase",
-    report: Callable[[int], None] | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> BoundaryResult:  # fmt: skip
     """Find every value of one parameter at which the phase (or the period) changes; see :func:`trainphase.boundary`."""
     system = recipe.build(**recipe.fixed, **{axis.name: float(axis.lo) if axis.lo > 0 else float(axis.hi)})
     if not batchable(system, axis.name):
         raise RequestError(f"{axis.name} cannot be searched: it changes the shape of the system; use diagram instead")
-    asked = 0
+    asked = about = 0
+
+    def expect(total: int) -> None:
+        nonlocal about
+        about = total
 
     def ask(x: np.ndarray) -> np.ndarray:
         nonlocal asked
         before = asked
-        record = records_at(recipe, system, {axis.name: x}, lambda k: report(before + k) if report is not None else None)
+        told = max(about, before + x.size)
+        record = records_at(recipe, system, {axis.name: x}, lambda k: report(before + k, told) if report is not None else None)
         asked += x.size
         if recipe.words is REGIME:
             # The line between the regimes is where the slope changes its sign.
@@ -225,7 +233,9 @@ def boundary(
             return np.where(codes == NOT_COMPUTED, recipe.words.undecided, codes)
         return np.where(np.isfinite(record["period"]), record["period"], -1).astype(int)
 
-    scan = search(ask, axis.lo, axis.hi, points, tol, recipe.words.undecided if of == "phase" else -1)
+    few = {"sections": FEW_SECTIONS, "audit": FEW_AUDIT} if getattr(system, "costly", False) else {}
+    undecided = recipe.words.undecided if of == "phase" else -1
+    scan = search(ask, axis.lo, axis.hi, points, tol, undecided, expect=expect, **few)
     if of == "phase" and recipe.words is TRAINING:
         crossings, windows = _sort_phases(scan.brackets, recipe, system, axis)
     elif of == "phase":
@@ -235,7 +245,7 @@ def boundary(
         sharp = [b for b in scan.brackets if b.width <= max(100 * tol, 1e-7 * (axis.hi - axis.lo))]
         crossings, windows = [_crossing(b, str) for b in sharp], []
     crossings = _beside_theory(crossings, overlay.named_values(system, axis, of))
-    return BoundaryResult(name, axis.name, tuple(crossings), tuple(windows), scan.evaluations)
+    return BoundaryResult(name, axis.name, tuple(crossings), tuple(windows), scan.evaluations, tol)
 
 
 def records_at(
@@ -245,8 +255,9 @@ def records_at(
 
     ``report`` is called with the number of values that are done.
     """
-    # Ladders of nets are not batched, and each takes long enough to be told of.
-    pieces, size = [], 1 if recipe.words is REGIME else BATCH
+    # Ladders of nets are not batched, and each takes long enough to be told of; so does a run of a network, of which several
+    # together take as long as one after the other, and as long as the longest.
+    pieces, size = [], 1 if recipe.words is REGIME or getattr(system, "costly", False) else BATCH
     count = len(next(iter(values.values())))
     for k in range(0, count, size):
         part = {name: x[k : k + size] for name, x in values.items()}

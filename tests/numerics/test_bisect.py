@@ -77,6 +77,19 @@ def test_evaluations_are_counted_and_cost_is_as_documented() -> None:
     assert scan.evaluations <= 11 + 2 * (SECTIONS * rounds + AUDIT)
 
 
+def test_few_points_at_a_time_and_what_is_expected_of_a_search() -> None:
+    told: list[int] = []
+    scan = search(steps([0.3], [0, 1]), 0.0, 1.0, 11, 1e-3, sections=3, audit=8, expect=told.append)
+    (b,) = scan.brackets
+    assert b.width <= 1e-3 and b.lo < 0.3 <= b.hi
+    # Four rounds of three, since 4^3 < 0.1 / 1e-3 <= 4^4, and the audit. With one change the first guess is right.
+    assert scan.evaluations == 11 + 4 * 3 + 8
+    assert told[0] == told[-1] == scan.evaluations
+    two: list[int] = []
+    scan = search(steps([0.3, 0.7], [0, 1, 2]), 0.0, 1.0, 11, 1e-3, sections=3, audit=8, expect=two.append)
+    assert two[0] == told[0] and two[1] == two[-1] == scan.evaluations == 11 + 2 * (4 * 3 + 8)
+
+
 def test_the_search_is_deterministic() -> None:
     label = steps([0.21, 0.5, 0.77], [0, 2, 3, 4])
     one, two = search(label, 0.0, 1.0, 32, TOL), search(label, 0.0, 1.0, 32, TOL)

@@ -243,9 +243,11 @@ def test_the_bar_ends_however_it_is_used(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_count_is_said_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     count = progress.counter("evaluations", every=5.0, clock=clock)
-    for clock.now, n in ((1.0, 10), (6.0, 20), (7.0, 30)):
-        count(n)
-    assert capsys.readouterr().err == "trainphase: 20 evaluations in 6 s\n"
+    for clock.now, n in ((1.0, 10), (6.0, 20), (7.0, 30), (11.0, 50)):
+        count(n, 50)
+    # Ten in five seconds, thirty to come; at the end nothing is left.
+    said = ["20 of about 50 evaluations, 15 s left", "50 of about 50 evaluations"]
+    assert capsys.readouterr().err == "".join(f"trainphase: {line}\n" for line in said)
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,20 @@ def test_wrong_requests(given: dict[str, Any], words: str) -> None:
 def test_the_catalogue_offers_what_the_factory_knows() -> None:
     info = catalog.system("mlp")
     assert info.param("activation").choices == tuple(ACTIVATIONS) and info.param("init").choices == tuple(INITS)
+
+
+def test_a_search_for_the_largest_step_size_asks_for_few_runs() -> None:
+    # Without hidden layers: linear regression, which diverges from lr = 2 / lambda on.
+    net = mlp(depth=0, n=10, bias="false")
+    J = np.asarray(net.problem.inputs)
+    largest = 2 / (np.linalg.eigvalsh(J @ J.T)[-1] / 10)
+    told: list[int] = []
+    found = tp.boundary(
+        "mlp", lr=(0.5 * largest, 1.5 * largest), depth=0, n=10, bias="false", steps=2000, report=lambda n, about: told.append(n)
+    )
+    last = found.crossings[-1]
+    assert last.between[1] == "divergent" and found.tol == pytest.approx(1e-3 * largest)
+    # Within 0.2 % of the edge 2000 steps do not decide: a growth of e^8 from a loss of order 1 is no escape yet.
+    assert abs(last.at / largest - 1) < 5e-3 and last.width < 5e-3 * largest
+    # 33 of the scan; two changes, of 9 points each and 8 of the audit, and a round or two where labels surprise.
+    assert told == list(range(1, found.evaluations + 1)) and found.evaluations <= 33 + 2 * (9 + 8) + 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -94,6 +95,28 @@ def test_without_a_budget_every_measurement_is_made_and_converges() -> None:
     values, errors = np.array(recorder.rows["sharpness"]), np.array(recorder.rows["error"])
     # The tolerance asked for is 1e-3 of the value, and what is stated is a bound.
     assert np.all(errors <= 1e-3) and np.all(np.abs(values - 1.0) <= errors)
+
+
+@pytest.mark.parametrize(
+    ("budget", "price", "every", "says"),
+    [
+        (None, 1.0, 100, "were only 5 measurements of the sharpness in 400 steps, .*: lower every from 100 to 25$"),
+        # Nothing was affordable, so that the price of a measurement is not known.
+        (0.5, 9.0, 25, r"was only 1 measurement of .*: raise budget from 0\.5 per cent \(None: no limit\)$"),
+        # Four of 1.5 s; 16 of them in 400 s, of a budget of which 0.7 is spent, are 8.6 %.
+        (3.0, 1.0, 50, r"were only 5 measurements .*: lower every from 50 to 25 and raise budget from 3 to some 9 per cent"),
+    ],
+)
+def test_too_few_measurements_are_told_with_what_to_do(budget: float | None, price: float, every: int, says: str) -> None:
+    found = tp.diagnose(of_recorder(run(budget, price, 400, every)), show=False)
+    assert found.phase == "undecided" and re.search(says, found.advice)
+    assert str(found).splitlines()[1] == found.advice == found.to_json()["advice"]
+
+
+def test_enough_measurements_need_no_advice() -> None:
+    assert tp.diagnose(of_recorder(run(None, 1.0, 400, 25)), show=False).advice == ""
+    told = tp.diagnose({"loss": np.exp(-np.arange(40.0))}, show=False).advice
+    assert told.startswith("the sharpness was never measured in 40 steps") and told.endswith("record the sharpness more often")
 
 
 def test_a_failed_measurement_is_kept_as_one_and_training_goes_on() -> None:

@@ -87,9 +87,10 @@ def test_directions_of_very_many_neurons_are_not_compared(monkeypatch: pytest.Mo
 
 
 def test_a_search_for_a_boundary_tells_of_every_ladder() -> None:
-    told: list[int] = []
-    found = tp.boundary("relu2", gamma=(0.5, 1.8), points=4, tol=0.3, report=told.append, **LADDER)
-    assert told == list(range(1, found.evaluations + 1)) and len(told) >= 4
+    told: list[tuple[int, int]] = []
+    found = tp.boundary("relu2", gamma=(0.5, 1.8), points=4, tol=0.3, report=lambda *k: told.append(k), **LADDER)
+    assert [n for n, _ in told] == list(range(1, found.evaluations + 1)) and len(told) >= 4
+    assert all(n <= about for n, about in told) and told[-1][0] == found.evaluations
 
 
 def test_the_command_line_shows_progress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,10 @@ from trainphase.cli.progress import counter
 @options.system_command(
     "boundary",
     "Where the phase changes along one parameter.",
-    click.option("--tol", type=options.Positive(), help="Width of each result.  [default: 1e-10; regime: 0.01]"),
-    click.option("--points", type=options.Whole(2, 2**20), help="Points of a scan.  [default: 256; regime: 9]"),
-    options.steps_option(None, "131072"),
+    click.option("--tol", type=options.Positive(),
+                 help="Width of each result.  [default: 1e-10; regime: 0.01; mlp: a thousandth of the range]"),
+    click.option("--points", type=options.Whole(2, 2**20), help="Points of a scan.  [default: 256; regime: 9; mlp: 33]"),
+    options.steps_option(None, "131072; mlp: 16384, training: 8192"),
     options.vocabulary_option,
     click.option("--of", type=options.OneOf("phase", "period"), metavar="WHAT", default="phase", show_default=True,
                  help="What changes: phase or period."),
@@ -58,4 +59,7 @@ def _text(doc: dict[str, Any]) -> str:
         windows = [(w["period"], w["lo"], w["hi"]) for w in doc["windows"]]
         lines += ["", output.table(("window of period", "from", "to"), windows)]
     lines += ["", f"{doc['evaluations']} evaluations"]
+    # Ends that are next to each other in the precision of the search are as near as they get, whatever was asked for.
+    if any(c["width"] > max(doc["tol"], 1e-9 * abs(c["at"])) for c in doc["crossings"]):
+        lines.append(f"where the width is above {doc['tol']:.1g}, runs in between are undecided; --steps may decide more of them")
     return "\n".join(lines)

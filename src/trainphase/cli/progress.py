@@ -95,16 +95,23 @@ def progress(quiet: bool = False, what: str = "tiles") -> Silent | Lines | Bar:
     return Bar(what) if sys.stderr is not None and sys.stderr.isatty() else Lines(what)
 
 
-def counter(what: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> Callable[[int], None]:
-    """A function to call with a running count where the end is not known; it says the count every few seconds."""
-    said = begun = clock()
+def counter(what: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None]:
+    """A function to call with a running count and an estimate of its end (0: not known); it says both every few seconds.
 
-    def count(n: int) -> None:
-        nonlocal said
+    The rate counts from the first call on, since compilation is before it.
+    """
+    said = clock()
+    first: tuple[float, int] | None = None
+
+    def count(n: int, about: int) -> None:
+        nonlocal said, first
         now = clock()
-        if now - said >= every:
-            said = now
-            note(f"{n} {what} in {duration(now - begun)}")
+        first = first or (now, n)
+        if now - said < every:
+            return
+        said = now
+        left = f", {duration((now - first[0]) / (n - first[1]) * (about - n))} left" if n > first[1] and about > n else ""
+        note(f"{n} of about {about} {what}{left}" if about > n else f"{n} {what}")
 
     return count
 

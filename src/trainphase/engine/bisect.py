@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import ceil, log
 
 import numpy as np
 
@@ -101,14 +102,14 @@ def _narrow(b: Bracket, x: np.ndarray, codes: np.ndarray, undecided: int) -> lis
     return kept
 
 
-def _audit_points(b: Bracket, rng: np.random.Generator) -> np.ndarray:
+def _audit_points(b: Bracket, rng: np.random.Generator, audit: int) -> np.ndarray:
     """Points on the regular side of a change, at every scale between where it was known to hold and the change."""
     end = b.lo if b.from_left else b.hi
     reach = end - b.origin
     if reach == 0:
         return np.empty(0)
     decades = max(1.0, np.log10(abs(reach) / max(b.width, 1e-15)))
-    return np.sort(end - reach * 10.0 ** -(decades * rng.random(AUDIT)))
+    return np.sort(end - reach * 10.0 ** -(decades * rng.random(audit)))
 
 
 def _after_audit(b: Bracket, x: np.ndarray, codes: np.ndarray, undecided: int) -> list[Bracket]:
@@ -131,23 +132,37 @@ def _after_audit(b: Bracket, x: np.ndarray, codes: np.ndarray, undecided: int) -
     return [*(c for c in inner if (c.lo, c.hi) != (b.lo, b.hi)), edge] if b.island else inner
 
 
-def search(ask: Ask, lo: float, hi: float, n: int, tol: float, undecided: int = -1, seed: int = 0) -> Scan:
+def _ahead(width: float, audited: bool, tol: float, sections: int, audit: int) -> int:
+    """Points that a bracket of this width needs yet where labels do not surprise."""
+    rounds = ceil(log(width / tol) / log(sections + 1)) if width > tol else 0
+    return sections * rounds + (0 if audited else audit)
+
+
+def search(
+    ask: Ask, lo: float, hi: float, n: int, tol: float, undecided: int = -1, seed: int = 0, *, sections: int = SECTIONS,
+    audit: int = AUDIT, expect: Callable[[int], object] = lambda total: None,
+) -> Scan:  # fmt: skip
     """Find every change of label that a scan of ``n`` points shows, each narrowed to ``tol`` where labels allow it.
 
     Parameters
     ----------
     ask : labels of an array of points, as integer codes of the same shape; a smaller code is a more regular label.
     tol : target width, in the coordinate of ``lo`` and ``hi``. A bracket whose inside stays undecided is left wider.
+    sections : points that a change is narrowed by at a time; many where they are answered together. audit : points of the
+        audit of its regular side.
+    expect : told before each round how many points the whole search is going to take; at first as if there were one change.
 
-    Cost: n points, then about 15 log(spacing / tol) / log(16) + 64 points per change.
+    Cost: n points, then about ``sections`` log(spacing / tol) / log(``sections`` + 1) + ``audit`` points per change.
     """
     rng = np.random.default_rng(seed)
     points = np.linspace(lo, hi, n)
+    expect(n + _ahead((hi - lo) / (n - 1), False, tol, sections, audit))
     codes = np.asarray(ask(points))
     count = n
     active = _changes(points, codes, undecided)
     done: list[Bracket] = []
     for _ in range(ROUNDS):
+        expect(count + sum(_ahead(b.width, b.audited, tol, sections, audit) for b in active))
         if not active:
             break
         jobs: list[tuple[Bracket, np.ndarray, bool]] = []
@@ -158,7 +173,7 @@ def search(ask: Ask, lo: float, hi: float, n: int, tol: float, undecided: int = 
             if finished and b.audited:
                 done.append(b)
                 continue
-            inside = _audit_points(b, rng) if finished else np.linspace(b.lo, b.hi, SECTIONS + 2)[1:-1]
+            inside = _audit_points(b, rng, audit) if finished else np.linspace(b.lo, b.hi, sections + 2)[1:-1]
             jobs.append((b, inside, finished))
         if not jobs:
             break

@@ -13,12 +13,16 @@ from trainphase import training_log
 from trainphase.errors import RequestError
 from trainphase.probe.recorded import ENDINGS, Recorded, load, of_mapping
 from trainphase.training_log import LogReading
+from trainphase.training_log.record import FEWEST
+from trainphase.training_log.verdicts import SHORTEST
 
 if TYPE_CHECKING:
     import xarray
 
 # Steps that a problem is trained for when none are given, and measurements along them.
 STEPS, MEASUREMENTS = 400, 40
+# Measurements evenly apart of which the last quarter has FEWEST, and a few to spare.
+ENOUGH = 4 * FEWEST
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,23 @@ class Diagnosis:
         return self.run.regime or "not known: the record does not hold the initial weights"
 
     @property
+    def advice(self) -> str:
+        """What to do where measurements are too few for the edge to be decided; empty where they are not what is missing."""
+        r, where, cost = self.reading, self.reading.distance, self.run.cost
+        steps = r.record.steps
+        if r.phase != "undecided" or len(steps) < SHORTEST:
+            return ""
+        if where is not None and where.count >= FEWEST and steps[-1] - where.at <= (steps[-1] - steps[0]) / 4:
+            return ""
+        count = r.record.ratio.size
+        known = f"there {'was' if count == 1 else 'were'} only {count} measurement{'' if count == 1 else 's'} of the sharpness"
+        if count == 0:
+            known = "the sharpness was never measured"
+        more = "record the sharpness more often" if cost is None else cost.advice(ENOUGH)
+        span = int(steps[-1] - steps[0]) + 1
+        return f"{known} in {span} steps, and the edge is decided by {FEWEST} in the last quarter: {more}"
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about the measurement."""
         return self.run.notes
@@ -116,13 +137,13 @@ class Diagnosis:
             "catapults": len(r.catapults), "spikes": spikes, "regime": self.regime,
             "location": None if self.run.place is None else self.run.place.to_json(),
             "evidence": [{"name": e.name, "value": e.value, "sentence": e.sentence} for e in r.evidence],
-            "notes": list(self.notes),
+            "notes": list(self.notes), "advice": self.advice,
             "cost": None if cost is None else {**vars(cost), **percent},
         }  # fmt: skip
 
     def __str__(self) -> str:
         r = self.reading
-        lines = [self.headline, ""]
+        lines = [self.headline, *([self.advice] if self.advice else []), ""]
         rows = [
             ("edge", f"{r.phase} ({r.edge.rule})"),
             ("training", f"{self.training} ({r.training.rule})"),

@@ -8,6 +8,7 @@ products, the first search, compilation) is counted apart.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of training, of measuring, and of setting up; measurements made, and matrix-vector products."""
+    """Seconds of training, of measuring, and of setting up; measurements made, and matrix-vector products.
+
+    every : steps between measurements, as asked for. steps : steps of training.
+    """
 
     training: float
     measuring: float
@@ -54,6 +58,8 @@ class Cost:
     measurements: int
     products: int
     budget: float | None
+    every: int
+    steps: int
 
     @property
     def overhead(self) -> float:
@@ -64,6 +70,20 @@ class Cost:
     def overhead_with_setup(self) -> float:
         """As above, with the setup."""
         return 100 * (self.measuring + self.setup) / self.training if self.training > 0 else float("nan")
+
+    def advice(self, wanted: int) -> str:
+        """How to get ``wanted`` measurements, evenly apart, out of so many steps."""
+        every, made = max(self.steps // wanted, 1), max(self.measurements - 1, 0)
+        lower = f"lower every from {self.every} to {every}" if every < self.every else ""
+        if self.budget is None:
+            return lower or "train for longer"
+        need = self.overhead * wanted / made / SHARE if made else math.inf
+        if need <= self.budget:
+            return lower or "train for longer"
+        digit = 10 ** math.floor(math.log10(need)) if made else 1.0
+        to = f" to some {math.ceil(need / digit) * digit:g}" if made else ""
+        raised = f"raise budget from {self.budget:g}{to} per cent (None: no limit)"
+        return f"{lower} and {raised}" if lower else raised
 
     @property
     def sentence(self) -> str:
@@ -190,7 +210,7 @@ class Recorder:
     def cost(self) -> Cost:
         """What it has cost."""
         made = len(self.rows.get("sharpness", []))
-        return Cost(self.training, self.measuring, self.setup, made, self.products, self.budget)
+        return Cost(self.training, self.measuring, self.setup, made, self.products, self.budget, self.every, self.step)
 
     def _afforded(self) -> int:
         """Products that the budget leaves for a measurement now."""

@@ -36,6 +36,7 @@ class Trained(Map):
     problem: Problem
     vocabularies: ClassVar[tuple[str, ...]] = ("training",)
     settled: ClassVar[float] = 1e-10
+    costly: ClassVar[bool] = True
 
     def place(self, state: Any) -> jax.Array:
         """theta, shape (P,)."""
