@@ -123,6 +123,16 @@ def _check(steps: int | None, starts: int, dtype: str) -> None:
         raise RequestError(f"dtype = {dtype!r} is unknown; give {' or '.join(DTYPES)}")
 
 
+def _check_refinement(refine: bool, tol: float | None, audit: int | None) -> None:
+    given = "tol" if tol is not None else "audit" if audit is not None else None
+    if given and not refine:
+        raise RequestError(f"{given} belongs to a refined diagram; give refine too, or leave {given} out")
+    if tol is not None and not 0 < tol < 1:
+        raise RequestError(f"tol = {tol:g} is no width in cells; give a number between 0 and 1, for example 1e-3")
+    if audit is not None and audit < 0:
+        raise RequestError(f"audit = {audit} is no number of points; give 0 for no audit, or for example 600")
+
+
 def run(
     system: Any, *, steps: int | None = None, starts: int = 8, dtype: str = "float64", vocabulary: str | None = None,
     observables: tuple[Observable, ...] = (), progress: Progress | None = None, command: str = "", flags: str = "",
@@ -162,7 +172,7 @@ def run(
 def diagram(
     system: Any, *, steps: int | None = None, starts: int = 4, seeds: int = 1, store: str | Path | None = None,
     dtype: str = "float64", vocabulary: str | None = None, executor: Executor | None = None, progress: Progress | None = None,
-    command: str = "", flags: str = "", **params: Any,
+    refine: bool = False, tol: float | None = None, audit: int | None = None, command: str = "", flags: str = "", **params: Any,
 ) -> Diagram:  # fmt: skip
     """A phase diagram over the parameters that are given as axes.
 
@@ -174,6 +184,9 @@ def diagram(
     seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1.
     store : a directory to keep the tiles in; the same call continues an unfinished one and reuses a finished one.
     executor : any ``concurrent.futures.Executor``; default: this process, with JAX's own threads.
+    refine : compute points only where the phase changes, down to the resolution of the axes, and infer the others; a random
+        audit of ``audit`` inferred points (default 600) says how often they are wrong, label by label, and is refined on.
+    tol : with ``refine``, polish the boundaries of a plane by bisection to this width, in cells of the lattice.
 
     Returns a Diagram. Raises RequestError for axes and parameters that do not fit the system, StoreError for a store of
     another diagram.
@@ -185,6 +198,7 @@ def diagram(
     from trainphase.records import Recipe
 
     _check(steps, starts, dtype)
+    _check_refinement(refine, tol, audit)
     if seeds < 1:
         raise RequestError(f"seeds = {seeds} is no ensemble; give at least 1")
     params = _values(params)
@@ -200,18 +214,20 @@ def diagram(
     points = 1
     for axis in axes:
         points *= len(axis.values)
-    sample = _build(factory, name, {**fixed, **{a.name: module._native(a.values[-1]) for a in axes}})
+    sample = _build(factory, name, {**fixed, **{a.name: module.native(a.values[-1]) for a in axes}})
     words = _words(sample, name, vocabulary)
-    recipe = Recipe(
-        factory, fixed, _steps(words, steps, 8192), starts, dtype, module.samples_for(points, starts), words
-    )
+    samples = 0 if refine else module.samples_for(points, starts)
+    recipe = Recipe(factory, fixed, _steps(words, steps, 8192), starts, dtype, samples, words)
     shown = {k: v for k, v in _shown(system, fixed, sample).items() if k not in {a.name for a in axes}}
     if not isinstance(system, str) and not callable(system):
         shown = _fields(system) | shown
-    return module.compute(
-        name, recipe, axes, overlay.lines(sample, axes), verbs.provenance(sample, dtype, command, flags), store,
-        executor, progress, shown,
-    )  # fmt: skip
+    task = (name, recipe, axes, overlay.lines(sample, axes), verbs.provenance(sample, dtype, command, flags), store)
+    if not refine:
+        return module.compute(*task, executor, progress, shown)
+    from trainphase import refined
+
+    options = refined.Options(tol, refined.AUDIT if audit is None else audit)
+    return refined.compute(*task, executor, progress, shown, options=options)
 
 
 def boundary(

@@ -55,6 +55,27 @@ class Axis:
             return np.geomspace(self.lo, self.hi, self.n)
         return np.linspace(self.lo, self.hi, self.n)
 
+    def at(self, position: np.ndarray) -> np.ndarray:
+        """The parameter at positions along the axis, 0 at the first value and n - 1 at the last; between values too.
+
+        A list of values is followed by straight lines.
+        """
+        if self.scale == "list":
+            return np.interp(position, np.arange(self.n), self.values)
+        share = np.asarray(position, float) / (self.n - 1)
+        if self.scale == "log":
+            return self.lo * (self.hi / self.lo) ** share
+        return self.lo + (self.hi - self.lo) * share
+
+    def position(self, value: np.ndarray) -> np.ndarray:
+        """Where values lie along the axis: the inverse of :meth:`at`; for a list, whose order need not be that, NaN."""
+        value = np.asarray(value, float)
+        if self.scale == "list":
+            return np.full(value.shape, np.nan)
+        if self.scale == "log":
+            return (self.n - 1) * np.log(value / self.lo) / np.log(self.hi / self.lo)
+        return (self.n - 1) * (value - self.lo) / (self.hi - self.lo)
+
     def named(self, name: str, units: str = "1") -> Axis:
         """The same axis for the parameter ``name``."""
         return replace(self, name=name, units=units)

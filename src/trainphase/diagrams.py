@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainphase import boundaries
 from trainphase.axes import Axis
 from trainphase.engine.lattice import Tiling, default_tile
 from trainphase.engine.store import Field, Store
 from trainphase.engine.sweep import Progress, Report, sweep
 from trainphase.errors import RequestError, TrainphaseError
-from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, VOCABULARIES, Vocabulary
+from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, VOCABULARIES, Vocabulary
 from trainphase.records import Recipe, answer, batchable, is_scalar
 from trainphase.system import System
 from trainphase.trajectory import plain
@@ -118,8 +119,8 @@ class Diagram:
 
     @property
     def boundaries(self) -> list[dict[str, Any]]:
-        """For each pair of neighbouring phases, the midpoints between grid points that differ."""
-        return boundaries(self.codes, [a for a in self.axes if a.name != "seed"] or list(self.axes), self.words)
+        """Where neighbouring points differ: midpoints along one axis, ordered lines in a plane (``boundaries.of_labels``)."""
+        return boundaries.of_labels(self.codes, [a for a in self.axes if a.name != "seed"] or list(self.axes), self.words)
 
     def to_xarray(self) -> xarray.Dataset:
         """The dataset, with names, units and provenance."""
@@ -144,36 +145,16 @@ class Diagram:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON document of ``trainphase diagram``."""
-        provenance = json.loads(self.dataset.attrs["provenance"])
+        provenance, lines = json.loads(self.dataset.attrs["provenance"]), self.boundaries
+        drawn = [a for a in self.axes if a.name != "seed"] or list(self.axes)
         return plain({
             "system": self.system, "axes": [a.to_json() for a in self.axes], "phases": self.phases,
             "evaluations": self.evaluations, "grid_points": int(self.dataset["phase"].size),
             "seconds": self.seconds, "store": self.store, "unstable": self.unstable,
-            "boundaries": self.boundaries, "theory": self.theory, "failed": self.failed,
+            "boundaries": lines, "theory": boundaries.beside_theory(lines, self.theory, drawn), "failed": self.failed,
             "version": provenance.get("trainphase"),
             "seed": json.loads(self.dataset.attrs["params"]).get("seed"), "dtype": self.dataset.attrs["dtype"],
         })  # fmt: skip
-
-
-def boundaries(codes: np.ndarray, axes: Sequence[Axis], words: Vocabulary = TRAINING) -> list[dict[str, Any]]:
-    """Midpoints of neighbouring grid points with different decided labels, grouped by the pair of labels."""
-    found: dict[tuple[int, int], list[list[float]]] = {}
-    skip = words.undecided
-    for k in range(codes.ndim):
-        a, b = np.moveaxis(codes, k, 0)[:-1], np.moveaxis(codes, k, 0)[1:]
-        differ = (a != b) & (a != skip) & (b != skip) & (a != NOT_COMPUTED) & (b != NOT_COMPUTED)
-        for where in np.argwhere(differ):
-            pair = sorted((int(a[tuple(where)]), int(b[tuple(where)])))
-            index = list(np.insert(where[1:], k, where[0]))
-            point = [float(axis.values[i]) for axis, i in zip(axes, index, strict=True)]
-            values = axes[k].values
-            lo, hi = values[index[k]], values[index[k] + 1]
-            point[k] = float(np.sqrt(lo * hi) if axes[k].scale == "log" else 0.5 * (lo + hi))
-            found.setdefault((pair[0], pair[1]), []).append(point)
-    return [
-        {"between": [words.label(p), words.label(q)], "points": sorted(points)}
-        for (p, q), points in sorted(found.items())
-    ]
 
 
 def _common(words: Vocabulary) -> list[Field]:
@@ -211,32 +192,31 @@ class Tile:
     ) -> None:
         self.recipe, self.axes, self.static, self.tiling, self.fields = recipe, tuple(axes), tuple(static), tiling, fields
         # Factories may require a value for every parameter; those that move are set after the system is built.
-        self.sample = {a.name: _native(a.values[-1]) for a in axes}
+        self.sample = {a.name: native(a.values[-1]) for a in axes}
 
     def __call__(self, index: tuple[int, ...]) -> dict[str, np.ndarray]:
         slices = self.tiling.slices(index)
         shape = self.tiling.extent(index)
         values = {a.name: a.values[s] for a, s in zip(self.axes, slices, strict=True)}
-        fixed = {name: _native(values[name][0]) for name in self.static}
+        fixed = {name: native(values[name][0]) for name in self.static}
         moving = [a.name for a in self.axes if a.name not in self.static]
-        system = _built(self.recipe.build, _frozen({**self.recipe.fixed, **self.sample, **fixed}))
         mesh = np.meshgrid(*[values[name] for name in moving], indexing="ij")
-        # Every tile has the same number of points, so that all share one compiled program.
         full = int(np.prod([t for t, a in zip(self.tiling.tile, self.axes, strict=True) if a.name in moving]))
-        batch = {}
-        for name, grid in zip(moving, mesh, strict=True):
-            flat = grid.ravel()
-            batch[name] = np.concatenate([flat, np.full(full - flat.size, flat[-1])])
+        out = self.records(fixed, {name: grid.ravel() for name, grid in zip(moving, mesh, strict=True)}, full)
+        return {name: data.reshape(shape + data.shape[1:]) for name, data in out.items()}
+
+    def records(self, fixed: Mapping[str, Any], moving: Mapping[str, np.ndarray], full: int) -> dict[str, np.ndarray]:
+        """The fields at points given by the values of the moving parameters, arrays of one length up to ``full``."""
+        system = _built(self.recipe.build, _frozen({**self.recipe.fixed, **self.sample, **fixed}))
+        size = len(next(iter(moving.values()))) if moving else 1
+        # Every tile has the same number of points, so that all share one compiled program.
+        batch = {name: np.concatenate([flat, np.full(full - size, flat[-1])]) for name, flat in moving.items()}
         got = answer(self.recipe, system, batch)
-        size = int(np.prod(shape))
-        out = {}
-        for f in self.fields:
-            data = got[f.name][:size].astype(f.dtype)
-            out[f.name] = data.reshape(shape + data.shape[1:])
-        return out
+        return {f.name: got[f.name][:size].astype(f.dtype) for f in self.fields}
 
 
-def _native(value: Any) -> Any:
+def native(value: Any) -> Any:
+    """The number as Python has it, whole ones as int."""
     number = float(value)
     return int(number) if number.is_integer() else number
 
@@ -262,34 +242,45 @@ def compute(
     continues when it is repeated.
     """
     start = time.perf_counter()
-    sample = {a.name: _native(a.values[-1]) for a in axes}
-    system = _built(recipe.build, _frozen({**recipe.fixed, **sample}))
-    static = [a.name for a in axes if not batchable(system, a.name)]
+    system, static = prepared(recipe, axes)
     shape = tuple(len(a.values) for a in axes)
     if np.prod(shape, dtype=float) > MOST_POINTS:
         raise RequestError(f"{np.prod(shape, dtype=float):.3g} points are too many for one diagram; give at most {MOST_POINTS}")
     still = tuple(i for i, a in enumerate(axes) if a.name in static)
     tiling = Tiling(shape, default_tile(shape, still, _tile_points(system, recipe)))
     fields = fields_for(system, recipe)
-    identity = _identity(name, recipe, params or recipe.fixed, provenance)
-    place = Path(store) if store is not None else _scratch(cache, identity, axes)
-    with Store.create_or_resume(place, axes, fields, identity, provenance, tiling.tile) as kept:
+    who = identity(name, recipe, params or recipe.fixed, provenance)
+    place = Path(store) if store is not None else scratch(cache, who, axes)
+    with Store.create_or_resume(place, axes, fields, who, provenance, tiling.tile) as kept:
         report = sweep(Tile(recipe, axes, static, tiling, fields), kept, tiling.tiles(), executor, progress)
         if report.failed and len(report.failed) == len(tiling):
             raise TrainphaseError(f"no tile could be computed: {next(iter(report.failed.values()))}")
         dataset = kept.dataset().load()
     if store is None:
         shutil.rmtree(place, ignore_errors=True)
-    dataset.attrs |= {
-        "system": name, "title": f"phase diagram of {name}", "vocabulary": recipe.vocabulary, "dtype": recipe.dtype,
-        "params": json.dumps(plain(params or recipe.fixed), sort_keys=True),
-        "provenance": json.dumps(plain(provenance), sort_keys=True), "steps": recipe.horizon, "starts": recipe.starts,
-    }  # fmt: skip
+    describe(dataset, name, recipe, params, provenance)
     failed = {tiling.key(k): v for k, v in report.failed.items()}
     return Diagram(
         name, tuple(axes), dataset, theory, _computed(report, tiling), time.perf_counter() - start,
         None if store is None else str(store), failed,
     )  # fmt: skip
+
+
+def prepared(recipe: Recipe, axes: Sequence[Axis]) -> tuple[System, list[str]]:
+    """The system at the last value of every axis, and the axes along which it has to be built again for each value."""
+    system = _built(recipe.build, _frozen({**recipe.fixed, **{a.name: native(a.values[-1]) for a in axes}}))
+    return system, [a.name for a in axes if not batchable(system, a.name)]
+
+
+def describe(
+    dataset: xarray.Dataset, name: str, recipe: Recipe, params: Mapping[str, Any] | None, provenance: Mapping[str, Any]
+) -> None:
+    """Give a dataset the attributes of a diagram."""
+    dataset.attrs |= {
+        "system": name, "title": f"phase diagram of {name}", "vocabulary": recipe.vocabulary, "dtype": recipe.dtype,
+        "params": json.dumps(plain(params or recipe.fixed), sort_keys=True),
+        "provenance": json.dumps(plain(provenance), sort_keys=True), "steps": recipe.horizon, "starts": recipe.starts,
+    }  # fmt: skip
 
 
 def _tile_points(system: System, recipe: Recipe) -> int:
@@ -305,7 +296,7 @@ def _computed(report: Report, tiling: Tiling) -> int:
     return int(sum(np.prod(tiling.extent(index)) for index in report.computed))
 
 
-def _identity(name: str, recipe: Recipe, params: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
+def identity(name: str, recipe: Recipe, params: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the numbers, and so must match when a sweep is resumed."""
     return plain({
         "system": name, "params": dict(params), "steps": recipe.horizon, "starts": recipe.starts,
@@ -314,8 +305,9 @@ def _identity(name: str, recipe: Recipe, params: Mapping[str, Any], provenance: 
     })  # fmt: skip
 
 
-def _scratch(cache: Path | None, identity: Mapping[str, Any], axes: Sequence[Axis]) -> Path:
-    text = json.dumps([identity, [a.to_json() for a in axes]], sort_keys=True)
+def scratch(cache: Path | None, who: Mapping[str, Any], axes: Sequence[Axis]) -> Path:
+    """Where the tiles of an unfinished diagram without a store are kept."""
+    text = json.dumps([who, [a.to_json() for a in axes]], sort_keys=True)
     root = cache if cache is not None else Path.home() / ".cache" / "trainphase"
     return root / "unfinished" / hashlib.sha256(text.encode()).hexdigest()[:20]
 

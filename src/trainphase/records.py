@@ -102,6 +102,17 @@ def answer(recipe: Recipe, system: System, values: Mapping[str, np.ndarray]) -> 
         out = _reduce(got)
         if _scalar(ready, batched):
             out |= _attractor(ready, batched, got["full"]["tail"], recipe.samples, out["phase"])
+    return _without_run(out, np.broadcast_to(np.asarray(ready.admissible()), (points,)))
+
+
+def _without_run(record: dict[str, np.ndarray], ran: np.ndarray) -> dict[str, np.ndarray]:
+    """The record with nothing in it where the parameters describe no run."""
+    if ran.all():
+        return record
+    out = {}
+    for name, values in record.items():
+        nothing = np.nan if values.dtype.kind == "f" else NOT_COMPUTED
+        out[name] = np.where(ran.reshape(-1, *[1] * (values.ndim - 1)), values, nothing).astype(values.dtype)
     return out
 
 

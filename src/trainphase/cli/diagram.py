@@ -25,6 +25,10 @@ from trainphase.errors import RequestError, TrainphaseError
     click.option("--workers", type=options.Whole(1, 1024), default=1, show_default=True,
                  help="Processes that compute tiles side by side, one thread each."),
     options.dtype_option,
+    click.option("--refine", is_flag=True,
+                 help="Compute points only where the phase changes, down to the resolution of the ranges; audit the others."),
+    click.option("--tol", type=options.Positive(), help="With --refine: polish boundaries to this width, in cells."),
+    click.option("--audit", type=options.Whole(0, 2**20), help="With --refine: points of a random audit.  [default: 600]"),
     options.plot_option,
     options.out_option,
     click.option("--quiet", is_flag=True, help="No progress on standard error."),
@@ -32,8 +36,8 @@ from trainphase.errors import RequestError, TrainphaseError
 @click.pass_context
 def command(
     ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, seeds: int,
-    workers: int, store: str | None, dtype: str, vocabulary: str | None, plot: str | None, out: str | None, quiet: bool,
-    data_dir: str | None, as_json: bool,
+    workers: int, store: str | None, refine: bool, tol: float | None, audit: int | None, dtype: str, vocabulary: str | None,
+    plot: str | None, out: str | None, quiet: bool, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw the phases of SYSTEM over the parameters that are given a range.
 
@@ -58,7 +62,7 @@ def command(
     try:
         result = api.diagram(
             info.name, executor=pool, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, vocabulary=vocabulary,
-            progress=progress(quiet), command=ctx.obj["command"], flags=flags, **given,
+            progress=progress(quiet), refine=refine, tol=tol, audit=audit, command=ctx.obj["command"], flags=flags, **given,
         )  # fmt: skip
     except KeyboardInterrupt:
         # Before or after the sweep, which has its own sentence.
@@ -94,24 +98,54 @@ def _text(doc: dict[str, Any]) -> str:
     lines = [f"{doc['system']} over {grid}", ""]
     lines.append(output.table(("phase", "share"), [(k, f"{100 * v:.2f}%") for k, v in doc["phases"].items()]))
     lines.append("")
-    if all(len(point) == 1 for line in doc["boundaries"] for point in line["points"]):
-        rows = [(" / ".join(line["between"]), point[0]) for line in doc["boundaries"] for point in line["points"]]
-        lines.append(output.table(("boundary", "at"), rows[:40]))
-        if len(rows) > 40:
-            lines.append(f"and {len(rows) - 40} more; see --json")
-    else:
-        rows = [(" / ".join(line["between"]), len(line["points"])) for line in doc["boundaries"]]
-        lines.append(output.table(("boundary", "points"), rows))
+    lines.append(_boundaries(doc["boundaries"]))
     if doc["theory"]:
         lines += ["", output.table(("theory", "at"), [(line["name"], _place(line)) for line in doc["theory"]])]
     lines += ["", f"{doc['evaluations']} of {doc['grid_points']} points computed in {doc['seconds']:.1f} s; "]
     lines[-1] += f"{100 * doc['unstable']:.2f}% change their label when the horizon doubles"
+    if "refinement" in doc:
+        lines += _refinement(doc["refinement"])
     if doc["store"]:
         lines.append(f"store {doc['store']}")
     return "\n".join(lines)
 
 
+def _boundaries(found: list[dict[str, Any]]) -> str:
+    """Where the phase changes: every value of one parameter, or how many lines there are in a plane and how long they are."""
+    if all(len(point) == 1 for line in found for point in line["points"]):
+        rows = [(" / ".join(line["between"]), point[0]) for line in found for point in line["points"]]
+        more = f"\nand {len(rows) - 40} more; see --json" if len(rows) > 40 else ""
+        return output.table(("boundary", "at"), rows[:40]) + more
+    pairs: dict[str, list[int]] = {}
+    for line in found:
+        pairs.setdefault(" / ".join(line["between"]), []).append(len(line["points"]))
+    rows = [(pair, len(sizes), sum(sizes), max(sizes)) for pair, sizes in pairs.items()]
+    return output.table(("boundary", "lines", "points", "longest"), rows)
+
+
+def _refinement(known: dict[str, Any]) -> list[str]:
+    """What was computed, what was inferred, and how often the latter is wrong."""
+    share = 100 * known["points"] / known["lattice"]
+    lines = [f"refined: {known['points']} of {known['lattice']} lattice points asked for ({share:.2g}%), the others inferred"]
+    if known["dimension"]:
+        lines.append(f"the boundaries have dimension {known['dimension']['slope']:.2f} +- {known['dimension']['se']:.2f}")
+    if known["polish"]:
+        p = known["polish"]
+        lines.append(f"polished to {p['tol_cells']:g} cells with {p['evaluations']} evaluations; a longer run would move them by "
+                     f"{p['horizon_shift_cells']:.2g} cells")
+    if not known["audit"]:
+        return [*lines, "not audited: how many of the inferred labels are wrong is not known"]
+    rows = [(r["phase"], r["inferred"], r["misses"], r["asked"], f"{100 * r['rate']:.2g}%",
+             f"{100 * r['low']:.2g}% to {100 * r['high']:.2g}%") for r in known["audit"]]
+    head = ("inferred phase", "points", "wrong", "of", "share", "95% interval")
+    return [*lines, f"audit {known['audits']}: at most {100 * known['wrong_at_most']:.2g}% of the lattice has a wrong label", "",
+            output.table(head, rows)]
+
+
 def _place(line: dict[str, Any]) -> Any:
     """Where a line of the theory lies: the value on a single axis, else how many points draw it."""
     points = line.get("points", [])
-    return points[0][0] if len(points) == 1 and len(points[0]) == 1 else f"a line of {len(points)} points"
+    if len(points) == 1 and len(points[0]) == 1:
+        return points[0][0]
+    near = f", {line['distance']['largest_cells']:.2g} cells away at most" if "distance" in line else ""
+    return f"a line of {len(points)} points{near}"

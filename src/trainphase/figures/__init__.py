@@ -25,10 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["diagnose", "line", "orbit", "page", "plane", "run", "save", "style"]
 
 
-def page(dataset: xarray.Dataset, theory: Iterable[Mapping[str, Any]] = (), title: str | None = None) -> Figure:
-    """The figure for a diagram: an orbit page for one axis with ``orbit``, a line page for one axis, else a plane."""
+def page(
+    dataset: xarray.Dataset, theory: Iterable[Mapping[str, Any]] = (), title: str | None = None,
+    boundaries: Iterable[Mapping[str, Any]] = (),
+) -> Figure:  # fmt: skip
+    """The figure for a diagram: an orbit page for one axis with ``orbit``, a line page for one axis, else a plane.
+
+    ``boundaries``, measured lines, are drawn in a plane.
+    """
     if len(style.axis_names(dataset)) == 1:
         return (orbit if "orbit" in dataset else line).page(dataset, theory, title)
-    figure = plane.draw(dataset, theory=theory, title=title).get_figure(root=True)
+    figure = plane.draw(dataset, theory=theory, boundaries=boundaries, title=title).get_figure(root=True)
     assert figure is not None  # axes that were just made are in a figure
     return figure

@@ -44,7 +44,7 @@ def draw(
     dataset : a diagram's. Over seeds, the most frequent phase is drawn.
     ax : axes to draw into, under the settings in force; without them a figure one column wide is made.
     theory, boundaries : lines ``{"name", "between", "points": [[x, y], ...]}``; a line of the theory with
-        ``"exact": False`` is dotted. Boundaries are drawn as points.
+        ``"exact": False`` is dotted. Boundaries are drawn as points, those that say whether they are ``closed`` as lines.
     unstable : darken the points whose phase changes when the horizon doubles (they need ``phase_half``).
     names : write the phases' names, or letters, into regions with room for them. legend : below the axes.
 
@@ -67,7 +67,7 @@ def draw(
         if unstable:
             handles += _mark_unstable(target, dataset, x, y)
         if boundaries:
-            handles.append(_dots(target, boundaries))
+            handles.append(_measured(target, boundaries))
         handles += style.theory_handles(theory)
         lines = [(line, path_of(line)) for line in theory]
         for line, points in lines:
@@ -107,9 +107,15 @@ def _line(ax: Axes, points: np.ndarray, exact: bool) -> None:
     ax.plot(*points.T, color=style.INK, lw=1.0, ls=style.dashes(exact), zorder=3.1)
 
 
-def _dots(ax: Axes, boundaries: list[Mapping[str, Any]]) -> Line2D:
+def _measured(ax: Axes, boundaries: list[Mapping[str, Any]]) -> Line2D:
+    if all("closed" in line for line in boundaries):
+        options: dict[str, Any] = {"color": style.INK, "lw": 0.6}
+        for line in boundaries:
+            points = path_of(line)
+            ax.plot(*np.concatenate([points, points[: int(line["closed"])]]).T, **options, zorder=2.5)
+        return Line2D([], [], **options, label="measured boundary")
     points = np.concatenate([path_of(line) for line in boundaries])
-    options: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 1.1, "mew": 0, "color": style.INK}
+    options = {"ls": "none", "marker": "o", "ms": 1.1, "mew": 0, "color": style.INK}
     ax.plot(*points.T, **options, rasterized=True, zorder=2.5)
     return Line2D([], [], **{**options, "ms": 2.5}, label="measured boundary")
 
