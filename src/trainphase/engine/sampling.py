@@ -22,7 +22,9 @@ from trainphase.engine.dyadic import Dyadic
 CHORD, SPLIT, WAITING = 252, 253, 254
 MOST_LABELS = 250
 SMALLEST_CHORD = 4
-NOISE = 2.75  # standard errors; see differ
+# Standard errors that a difference of label frequencies must exceed, by points compared: two for one comparison (4.6 %),
+# shared among the 1, 3 or 7 ways to part 2, 3 or 4 points in two.
+NOISE = {2: 2.0, 3: 2.43, 4: 2.72}
 
 
 @dataclass(frozen=True)
@@ -354,9 +356,8 @@ class _Counts:
 def differ(counts: np.ndarray) -> np.ndarray:
     """Whether the points of each group have different label frequencies, beyond the noise of their seeds.
 
-    The rule: of all ways to part the group in two, and of all labels, the largest difference of frequencies is at least 2.75
-    pooled standard errors. That is two standard errors for one comparison (4.6 %), shared among the seven ways to part four corners.
-    Two seeds at every corner that agree on either side of a clean cut are at 2.83.
+    The rule: of all ways to part the group in two, and of all labels, the largest difference of frequencies is at least
+    ``NOISE`` pooled standard errors. Two neighbours of two seeds each that agree among themselves, and differ, are at 2.
 
     Parameters
     ----------
@@ -372,7 +373,7 @@ def differ(counts: np.ndarray) -> np.ndarray:
         n, m = a.sum(1, keepdims=True), b.sum(1, keepdims=True)
         pooled = (a + b) / (n + m)
         error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-        found |= np.any((np.abs(a / n - b / m) >= NOISE * error) & (error > 0), axis=1)
+        found |= np.any((np.abs(a / n - b / m) >= NOISE[points] * error) & (error > 0), axis=1)
     return found
 
 
