@@ -111,7 +111,7 @@ def counter(what: str, every: float = EVERY, clock: Callable[[], float] = time.m
             return
         said = now
         left = f", {duration((now - first[0]) / (n - first[1]) * (about - n))} left" if n > first[1] and about > n else ""
-        note(f"{n} of about {about} {what}{left}" if about > n else f"{n} {what}")
+        note(f"{n} of about {about} {what}{left}" if about else f"{n} {what}")
 
     return count
 
