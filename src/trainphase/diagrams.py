@@ -277,7 +277,7 @@ def compute(
         report = sweep(Tile(recipe, axes, static, tiling, fields), kept, tiling.tiles(), executor, progress)
         if report.failed and len(report.failed) == len(tiling):
             raise TrainphaseError(f"no tile could be computed: {next(iter(report.failed.values()))}")
-        dataset = kept.dataset().load()
+        dataset = kept.load()
     if store is None:
         shutil.rmtree(place, ignore_errors=True)
     dataset.attrs |= {
