@@ -55,8 +55,8 @@ def chosen(name: str, workers: int, flags: str, store: str | None) -> Iterator[E
 @contextlib.contextmanager
 def _dask(name: str, workers: int, flags: str) -> Iterator[Executor]:
     try:
-        import dask
         import distributed
+        from dask import config
     except ImportError:
         raise RequestError(f"--executor {shown(name)} needs Dask: install trainphase[dask]") from None
     settings = {
@@ -65,7 +65,7 @@ def _dask(name: str, workers: int, flags: str) -> Iterator[Executor]:
     }
     for logger in ("distributed", "distributed.client", "distributed.worker", "tornado"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)  # what goes wrong is said in sentences
-    with dask.config.set(settings), contextlib.ExitStack() as stack:
+    with config.set(settings), contextlib.ExitStack() as stack:
         try:
             if name == "dask":
                 # Nannies restart the workers that die. Nothing listens beyond this machine.
@@ -82,7 +82,7 @@ def _dask(name: str, workers: int, flags: str) -> Iterator[Executor]:
             raise TrainphaseError(f"no Dask scheduler answers at {shown(name)} ({told}); start one, or mend the address") from why
         stack.callback(_quietly, lambda: client.close(timeout=2))
         client.register_plugin(_setup(distributed.WorkerPlugin, flags))
-        pool = DaskExecutor(client, client.scheduler.address if name == "dask" else name)
+        pool = DaskExecutor(client, "this machine" if name == "dask" else name)
         stack.callback(pool.shutdown)
         yield pool
 

@@ -119,10 +119,12 @@ class Remote:
 
     def written(self, names: list[str]) -> list[float]:
         """When files were written, seconds since the epoch; not a number where the place does not say."""
+        with _as_oserror():
+            self.files.invalidate_cache()
+            known = self.files.find(self.root, detail=True)
         out = []
         for name in names:
-            with _as_oserror():
-                about = self.files.info(f"{self.root}/{name}")
+            about = known.get(f"{self.root}/{name}", {})
             when: Any = next((about[k] for k in ("LastModified", "created", "mtime", "last_modified") if k in about), "nan")
             out.append(when.timestamp() if hasattr(when, "timestamp") else float(when))
         return out

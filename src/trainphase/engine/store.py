@@ -241,10 +241,10 @@ class Store:
 
     def own(self, tiles: Collection[Index] | None = None) -> list[Index]:
         """Those of the tiles (of all, by default) that this handle writes: of part k of n, the k-th, (n + k)-th, .. of all."""
-        mine = self.tiling.tiles()
-        if self.part is not None:
-            k, n = self.part
-            mine = mine[k - 1 :: n]
+        if self.part is None:
+            return self.tiling.tiles() if tiles is None else list(tiles)
+        k, n = self.part
+        mine = self.tiling.tiles()[k - 1 :: n]
         if tiles is None:
             return mine
         allowed = set(mine)
@@ -290,15 +290,16 @@ class Store:
 
         Cost: reads the data of every tile in the ledger, about 0.1 ms per chunk.
         """
-        own = set(self.own())
+        own = None if self.part is None else set(self.own())
         names = self._listed()
-        tiles = [(name, self._tile_of(temporary(name) or name)) for name in names]
-        claimed = {index for name, index in tiles if index in own and name == self._ledger(index)}
+        whose = [(name, self._tile_of(temporary(name) or name)) for name in names]
+        tiles = [(name, index) for name, index in whose if index is not None and (own is None or index in own)]
+        claimed = {index for name, index in tiles if name == self._ledger(index)}
         done = {index for index in claimed if self._holds(index)}
         if self._writable:
-            stray = [name for name, index in tiles if index in own and (index not in done or self._odd(name, index))]
+            stray = [name for name, index in tiles if index not in done or self._odd(name, index)]
             if self.part is None:
-                stray += [name for name, index in tiles if index is None and temporary(name) is not None]
+                stray += [name for name, index in whose if index is None and temporary(name) is not None]
             try:
                 # The ledger first: a tile without data must not look done.
                 self.place.remove(sorted(stray, key=lambda name: not name.startswith("ledger/")))
