@@ -40,7 +40,7 @@ from trainphase.engine._locks import Part
 from trainphase.engine._manifest import Field, axis_json, canonical, digest, ledger_entry, plain, seal, values_digest
 from trainphase.engine._place import Place, place_of
 from trainphase.engine.lattice import Index, Tiling
-from trainphase.errors import StoreError
+from trainphase.errors import StoreError, WriteError
 
 if TYPE_CHECKING:
     import xarray
@@ -198,7 +198,7 @@ class Store:
             self.place.replace(chunks)
             self.place.write(self._ledger(index), entry)
         except OSError as why:
-            raise StoreError(
+            raise WriteError(
                 f"tile {key} of the store {self.path} could not be written ({reason(why)}): "
                 f"put that right and give the same command to continue"
             ) from why
@@ -230,7 +230,7 @@ class Store:
         try:
             self.place.write(_hole_name(self.tiling.key(index)), note)
         except OSError as error:
-            raise StoreError(
+            raise WriteError(
                 f"the store {self.path} could not be written ({reason(error)}): put that right and give the same "
                 f"command to continue"
             ) from error
