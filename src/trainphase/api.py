@@ -42,11 +42,11 @@ def _factory(system: Any) -> tuple[str, Callable[..., Any]]:
                 return info.name, system
         return getattr(system, "__name__", type(system).__name__), system
     name, _ = _factory(type(system))
-    return name, functools.partial(_replaced, system)
+    return name, functools.partial(replaced, system)
 
 
-def _replaced(system: Any, **params: Any) -> Any:
-    """The instance with some fields set; how an instance serves as its own factory."""
+def replaced(system: Any, **params: Any) -> Any:
+    """The instance with some fields set: how an instance serves as its own factory."""
     import equinox as eqx
 
     for key in params:
@@ -172,7 +172,8 @@ def run(
 def diagram(
     system: Any, *, steps: int | None = None, starts: int = 4, seeds: int = 1, store: str | Path | None = None,
     dtype: str = "float64", vocabulary: str | None = None, executor: Executor | None = None, progress: Progress | None = None,
-    refine: bool = False, tol: float | None = None, audit: int | None = None, command: str = "", flags: str = "", **params: Any,
+    refine: bool = False, tol: float | None = None, audit: int | None = None, part: tuple[int, int] | None = None,
+    command: str = "", flags: str = "", **params: Any,
 ) -> Diagram:  # fmt: skip
     """A phase diagram over the parameters that are given as axes.
 
@@ -182,7 +183,10 @@ def diagram(
     steps : horizon; default 8192, for the edge vocabulary 16384.
     vocabulary : training or edge; default: the first that the system offers.
     seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1.
-    store : a directory to keep the tiles in; the same call continues an unfinished one and reuses a finished one.
+    store : a directory, or a URL that fsspec knows, to keep the tiles in; the same call continues an unfinished one and
+        reuses a finished one.
+    part : (k, n), to compute only part k of n, 1 <= k <= n, beside the calls for the other parts; then the same call without
+        it puts the diagram together and computes what is missing.
     executor : any ``concurrent.futures.Executor``; default: this process, with JAX's own threads.
     refine : compute points only where the phase changes, down to the resolution of the axes, and infer the others; a random
         audit of ``audit`` inferred points (default 600) says how often they are wrong, label by label, and is refined on.
@@ -199,6 +203,10 @@ def diagram(
 
     _check(steps, starts, dtype)
     _check_refinement(refine, tol, audit)
+    if part is not None and (store is None or not 1 <= part[0] <= part[1]):
+        raise RequestError(f"part = {part} is not possible: give (k, n) with 1 <= k <= n, and a store that all parts share")
+    if part is not None and refine:
+        raise RequestError("part and refine exclude each other: what is refined next depends on all parts; leave one of them out")
     if seeds < 1:
         raise RequestError(f"seeds = {seeds} is no ensemble; give at least 1")
     params = _values(params)
@@ -221,9 +229,12 @@ def diagram(
     shown = {k: v for k, v in _shown(system, fixed, sample).items() if k not in {a.name for a in axes}}
     if not isinstance(system, str) and not callable(system):
         shown = _fields(system) | shown
+    code = getattr(system, "sha256", None)
+    if code is not None:  # of a user's file, which decides the numbers too
+        shown["file_sha256"] = code
     task = (name, recipe, axes, overlay.lines(sample, axes), verbs.provenance(sample, dtype, command, flags), store)
     if not refine:
-        return module.compute(*task, executor, progress, shown)
+        return module.compute(*task, executor, progress, shown, part=part)
     from trainphase import refined
 
     options = refined.Options(tol, refined.AUDIT if audit is None else audit)

@@ -85,6 +85,11 @@ class SystemInfo:
         return getattr(importlib.import_module(module), attribute)
 
     @property
+    def reference(self) -> Any:
+        """What names the system in the Python face: here its name."""
+        return self.name
+
+    @property
     def reads_data(self) -> bool:
         """True when the factory takes a data directory."""
         return any(p.name in ("data", "dataset") for p in self.params)

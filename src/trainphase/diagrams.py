@@ -84,6 +84,8 @@ class Diagram:
     ----------
     dataset : all records over the axes. theory : lines of the theory. store : where it is kept, or None.
     evaluations : points computed by this call; points that a store already held are not computed again.
+    part : (k, n) where this call computed part k of n alone; the data set then has what was stored at its end.
+    tiles : how many there are (``all``), are stored (``stored``), were this call's (``own``) and were computed (``computed``).
     """
 
     system: str
@@ -94,6 +96,8 @@ class Diagram:
     seconds: float
     store: str | None
     failed: dict[str, str] = field(default_factory=dict)
+    part: tuple[int, int] | None = None
+    tiles: dict[str, int] = field(default_factory=dict)
 
     @property
     def words(self) -> Vocabulary:
@@ -234,7 +238,7 @@ def _built(build: Any, params: tuple[tuple[str, Any], ...]) -> System:
 def compute(
     name: str, recipe: Recipe, axes: Sequence[Axis], theory: list[dict[str, Any]], provenance: Mapping[str, Any],
     store: str | Path | None = None, executor: Executor | None = None, progress: Progress | None = None,
-    params: Mapping[str, Any] | None = None, cache: Path | None = None,
+    params: Mapping[str, Any] | None = None, cache: Path | None = None, part: tuple[int, int] | None = None,
 ) -> Diagram:  # fmt: skip
     """Compute every point of the axes and return the diagram; see :func:`trainphase.diagram`.
 
@@ -250,19 +254,21 @@ def compute(
     tiling = Tiling(shape, default_tile(shape, still, _tile_points(system, recipe)))
     fields = fields_for(system, recipe)
     who = identity(name, recipe, params or recipe.fixed, provenance)
-    place = Path(store) if store is not None else scratch(cache, who, axes)
-    with Store.create_or_resume(place, axes, fields, who, provenance, tiling.tile) as kept:
+    place = store if store is not None else scratch(cache, who, axes)
+    with Store.create_or_resume(place, axes, fields, who, provenance, tiling.tile, part=part) as kept:
         report = sweep(Tile(recipe, axes, static, tiling, fields), kept, tiling.tiles(), executor, progress)
         if report.failed and len(report.failed) == len(tiling):
             raise TrainphaseError(f"no tile could be computed: {next(iter(report.failed.values()))}")
-        dataset = kept.dataset().load()
+        dataset = kept.load() if part is None else kept.dataset()
+        own, stored = len(kept.own()), len(kept.claimed())
     if store is None:
         shutil.rmtree(place, ignore_errors=True)
     describe(dataset, name, recipe, params, provenance)
     failed = {tiling.key(k): v for k, v in report.failed.items()}
     return Diagram(
         name, tuple(axes), dataset, theory, _computed(report, tiling), time.perf_counter() - start,
-        None if store is None else str(store), failed,
+        None if store is None else str(store), failed, part,
+        {"all": len(tiling), "stored": stored, "own": own, "computed": len(report.computed)},
     )  # fmt: skip
 
 

@@ -19,5 +19,11 @@ class StoreError(RequestError):
     """A store on disk does not fit the request, is damaged, or cannot be written."""
 
 
+class WriteError(StoreError):
+    """A store could not be written on the way: a full disk, a permission revoked. What is stored stays, and resumes."""
+
+    exit_code = 1
+
+
 class DataError(RequestError):
     """A data set is not on this machine, or is not the one its name promises."""

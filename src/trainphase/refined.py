@@ -154,7 +154,7 @@ def compute(
     _check(static, lattice, shape)
     fields, batch = fields_for(system, recipe), _batch(system, recipe)
     who = identity(name, recipe, params or recipe.fixed, provenance) | {"refine": {"audit": options.audit, "seed": options.seed}}
-    place = Path(store) if store is not None else scratch(cache, who, axes)
+    place = store if store is not None else scratch(cache, who, axes)
     tile = Tile(recipe, axes, (), Tiling((1,), (1,)), fields)
     capacity = batch * (int(np.prod(shape, dtype=float)) * (len(axes[-1].values) if axes[-1].name == SEED else 1) // batch + 64)
     every = [*fields, *_addresses(len(axes))]
@@ -162,7 +162,7 @@ def compute(
         run = _Rounds(tile, kept, batch, recipe.words, executor, progress)
         sampler = Refine(shape, audit=options.audit, seed=options.seed)
         run.all(sampler)
-        points = kept.dataset().load()
+        points = kept.load()
     if store is None:
         shutil.rmtree(place, ignore_errors=True)
     points = points.isel(point=np.flatnonzero(points["i0"].values >= 0))
@@ -174,8 +174,8 @@ def compute(
     dataset.attrs["refinement"] = json.dumps(plain(summary), sort_keys=True)
     _keep_lines(dataset, lines, lattice, recipe.words)
     return RefinedDiagram(
-        name, tuple(axes), dataset, theory, run.evaluations,
-        time.perf_counter() - start, None if store is None else str(store), run.failed, summary, lines,
+        name, tuple(axes), dataset, theory, run.evaluations, time.perf_counter() - start, None if store is None else str(store),
+        refinement=summary, lines=lines,
     )  # fmt: skip
 
 
@@ -208,7 +208,6 @@ class _Rounds:
         self.executor, self.progress = executor, progress
         self.done, _ = store.verify()
         self.next = self.evaluations = 0
-        self.failed: dict[str, str] = {}
 
     def all(self, sampler: Refine) -> None:
         """Ask and tell until the sampler is content."""
@@ -217,23 +216,27 @@ class _Rounds:
             if not len(points):
                 return
             labels = self.labels(points)
-            if not np.any(labels != NOT_COMPUTED) and self.failed:
-                raise TrainphaseError(f"no tile could be computed: {next(iter(self.failed.values()))}")
             kinds = len(self.words.labels)
             codes = np.where(labels == NOT_COMPUTED, kinds, labels)
             sampler.tell(points, (codes[:, :, None] == np.arange(kinds + 1)).sum(1))
 
     def labels(self, points: np.ndarray) -> np.ndarray:
-        """Labels of lattice points (m, d) for every seed, (m, seeds or 1); 255 where a batch failed at every attempt."""
+        """Labels of lattice points (m, d) for every seed, (m, seeds or 1); 255 where there is no run.
+
+        Raises TrainphaseError when a batch failed at every attempt.
+        """
         batch = Batch(self.tile, points, self.next, self.size)
         numbers = batch.numbers()
         self.next = numbers[-1] + 1
         report = sweep(batch, self.store, [(k,) for k in numbers], self.executor, self.progress, done=self.done)
-        self.failed |= {self.store.tiling.key(k): why for k, why in report.failed.items()}
-        codes = [np.full(len(batch.part(k)), NOT_COMPUTED) for k in numbers]
-        for j, k in enumerate(numbers):
-            if (k,) in self.done:
-                codes[j] = self._read(k, batch.part(k))
+        if report.failed:
+            # What is asked for next depends on every answer: with a hole here, a store could not be continued later.
+            why = next(iter(report.failed.values()))
+            raise TrainphaseError(
+                f"{len(report.failed)} of {len(numbers)} batches of points could not be computed ({why}): what is computed is "
+                f"kept in {self.store.path}; put that right and give the same command again to continue"
+            )
+        codes = [self._read(k, batch.part(k)) for k in numbers]
         self.evaluations += sum(len(batch.part(k)) for (k,) in report.computed)
         return np.concatenate(codes).astype(int).reshape(-1, len(points)).T
 

@@ -28,7 +28,8 @@ PLAIN_TEXT = {"LICENSE"}  # files without a suffix that are no scripts
 # Packages that only one place may import, and those that no place may.
 CONFINED = {
     "matplotlib": ("src/trainphase/figures/",),
-    "zarr": ("src/trainphase/engine/store.py", "src/trainphase/engine/_layout.py"),
+    "zarr": ("src/trainphase/engine/_layout.py",),
+    "fsspec": ("src/trainphase/engine/_remote.py",),
     "torch": ("src/trainphase/probe/adapters/torch_adapter.py",),
     "pickle": (),
     "marshal": (),

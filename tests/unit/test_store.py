@@ -144,8 +144,8 @@ def test_one_writer_at_a_time(tmp_path):
 def test_one_writer_at_a_time_across_processes_and_the_lock_dies_with_its_holder(tmp_path):
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[2])\n"
-        "from pathlib import Path; from trainphase.engine._files import lock\n"
-        "release = lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+        "from pathlib import Path; from trainphase.engine._locks import take as lock\n"
+        "release = lock(Path(sys.argv[1]), None); print('held', flush=True); time.sleep(60)"
     )
     make(tmp_path / "s").close()
     src = Path(sys.modules["trainphase.errors"].__file__ or "").parents[1]

@@ -41,7 +41,8 @@ def command(
     from trainphase import api
 
     report = counter("evaluations")
-    result = api.boundary(info.name, tol=tol, points=points, steps=steps, of=of, vocabulary=vocabulary, report=report, **given)
+    asked = {"tol": tol, "points": points, "steps": steps, "of": of, "vocabulary": vocabulary}
+    result = api.boundary(info.reference, **asked, report=report, **given)
     doc = result.to_json()
     output.emit(doc, lambda: _text(doc), as_json)
 

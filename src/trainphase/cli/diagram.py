@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
 import click
 
 from trainphase.catalog import SystemInfo
-from trainphase.cli import environment, options, output, parse
+from trainphase.cli import environment, executors, options, output, parse, status
 from trainphase.cli.progress import progress
-from trainphase.errors import RequestError, TrainphaseError
+from trainphase.errors import RequestError
 
 
 @options.system_command(
@@ -21,9 +19,12 @@ from trainphase.errors import RequestError, TrainphaseError
     options.vocabulary_option,
     options.starts_option(4),
     click.option("--seeds", type=options.Whole(1, 2**20), default=1, show_default=True, help="Seeds, from 0 on."),
-    click.option("--store", metavar="DIR", help="Keep the tiles here; the same command continues."),
+    click.option("--store", metavar="DIR", help="Keep the tiles here, a folder or a URL; the same command continues."),
+    click.option("--executor", metavar="WHERE", default="local", show_default=True,
+                 help="Who computes: local, dask (a cluster on this machine), or a Dask scheduler, tcp://HOST:PORT."),
     click.option("--workers", type=options.Whole(1, 1024), default=1, show_default=True,
                  help="Processes that compute tiles side by side, one thread each."),
+    click.option("--part", type=options.Part(), metavar="K/N", help="Compute part K of N alone, beside the other parts."),
     options.dtype_option,
     click.option("--refine", is_flag=True,
                  help="Compute points only where the phase changes, down to the resolution of the ranges; audit the others."),
@@ -36,7 +37,8 @@ from trainphase.errors import RequestError, TrainphaseError
 @click.pass_context
 def command(
     ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, seeds: int,
-    workers: int, store: str | None, refine: bool, tol: float | None, audit: int | None, dtype: str, vocabulary: str | None,
+    executor: str, workers: int, part: tuple[int, int] | None, store: str | None, refine: bool, tol: float | None,
+    audit: int | None, dtype: str, vocabulary: str | None,
     plot: str | None, out: str | None, quiet: bool, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw the phases of SYSTEM over the parameters that are given a range.
@@ -52,25 +54,26 @@ def command(
     given |= environment.data_options(info, data_dir)
     output.check_plot(plot)
     output.check_out(out)
-    output.check_folder("--store", store)
+    output.check_store("--store", store)
+    if part is not None and store is None:
+        raise RequestError(f"--part {part[0]}/{part[1]} needs a --store that all parts share; give one")
     flags = environment.prepare_jax()
     from trainphase import api
 
-    if workers > 1:
-        environment.one_thread_each()
-    pool = None if workers == 1 else ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        result = api.diagram(
-            info.name, executor=pool, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype, vocabulary=vocabulary,
-            progress=progress(quiet), refine=refine, tol=tol, audit=audit, command=ctx.obj["command"], flags=flags, **given,
-        )  # fmt: skip
+        with executors.chosen(executor, workers, flags, store) as pool:
+            result = api.diagram(
+                info.reference, executor=pool, part=part, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype,
+                vocabulary=vocabulary, progress=progress(quiet), refine=refine, tol=tol, audit=audit,
+                command=ctx.obj["command"], flags=flags, **given,
+            )  # fmt: skip
     except KeyboardInterrupt:
         # Before or after the sweep, which has its own sentence.
         again = "give the same command again to continue"
         raise KeyboardInterrupt("" if store is None else f"what the store {store} holds is kept; {again}") from None
-    finally:
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
+    if part is not None:
+        status.tell_part(result, as_json)
+        return
     output.deliver(
         [
             ("--plot", plot, lambda path: result.save_plot(path)),
@@ -78,9 +81,7 @@ def command(
         ],
         lambda: output.emit(result.to_json(), lambda: _text(result.to_json()), as_json),
     )
-    if result.failed:
-        tile, why = next(iter(result.failed.items()))
-        raise TrainphaseError(f"{len(result.failed)} tiles could not be computed, {tile} among them ({why})")
+    status.check_holes(result)
 
 
 def _check_seeds(info: SystemInfo, given: dict[str, Any], seeds: int) -> None:

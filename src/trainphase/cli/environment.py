@@ -48,6 +48,16 @@ def one_thread_each() -> None:
         os.environ["XLA_FLAGS"] = " ".join([*given.split(), *ONE_THREAD])
 
 
+def take_flags(flags: str) -> None:
+    """In a worker that was started elsewhere: have JAX compile as the driver's does, unless it is loaded already."""
+    given = os.environ.get("XLA_FLAGS", "").strip()
+    if "jax" in sys.modules or (given and not given.startswith("-")):
+        return
+    set_already = {flag.partition("=")[0] for flag in given.split()}
+    added = [flag for flag in flags.split() if flag.partition("=")[0] not in set_already]
+    os.environ["XLA_FLAGS"] = " ".join([*given.split(), *added])
+
+
 def data_folders() -> tuple[str, ...]:
     """The folders named by TRAINPHASE_DATA, separated as in PATH."""
     return tuple(part for part in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if part)

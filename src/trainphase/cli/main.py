@@ -10,23 +10,25 @@ import contextlib
 import difflib
 import os
 import shlex
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from trainphase import catalog
 from trainphase._version import __version__
-from trainphase.cli import boundary, demo, diagnose, diagram, doctor, list_, locate, reproduce, run
+from trainphase.cli import boundary, demo, diagnose, diagram, doctor, list_, locate, reproduce, run, status
 from trainphase.cli.options import recorded, system_page
 from trainphase.cli.output import note
 from trainphase.cli.parse import shown
 from trainphase.errors import RequestError, TrainphaseError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
-COMMANDS = (demo, list_, run, diagram, boundary, locate, diagnose, reproduce, doctor)
+COMMANDS = (demo, list_, run, diagram, status, boundary, locate, diagnose, reproduce, doctor)
 
 
 class Commands(click.Group):
@@ -94,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = [arg for arg in given if arg != "--debug"]
     if argv is None:
         _lose_no_interrupt()
+        signal.signal(signal.SIGTERM, _terminated)  # what batch systems send before they kill
     try:
         with cli.make_context("trainphase", args, obj={"command": recorded(given)}) as ctx:
             cli.invoke(ctx)
@@ -165,6 +168,11 @@ def _leave(why: BaseException, code: int, own_process: bool) -> None:
         # Threads of JAX and Zarr may be at work: an orderly end would wait for them, or have them complain. A store
         # bears an end at any moment.
         os._exit(code)
+
+
+def _terminated(*_: Any) -> None:
+    """SIGTERM is a Ctrl-C: end the tiles in hand, keep everything, say how to go on."""
+    raise KeyboardInterrupt
 
 
 def _lose_no_interrupt() -> None:

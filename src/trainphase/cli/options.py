@@ -19,6 +19,8 @@ Decorator = Callable[[Any], Any]
 
 # Where the answer goes and how it is shown: these options change no number.
 PLACES = ("--store", "--plot", "--out")
+# Where tiles are computed, which changes no number either.
+RUNS = ("--executor", "--workers", "--part")
 SHOWN = ("--json", "--quiet", "--series", "--debug")
 
 
@@ -32,9 +34,9 @@ def recorded(given: Sequence[str]) -> str:
     for word in rest:
         if word == "--":  # what follows is no option
             kept += [word, *rest]
-        elif word in PLACES:
+        elif word in (*PLACES, *RUNS):
             next(rest, None)
-        elif word not in SHOWN and not word.startswith(tuple(f"{option}=" for option in PLACES)):
+        elif word not in SHOWN and not word.startswith(tuple(f"{option}=" for option in (*PLACES, *RUNS))):
             kept.append(word)
     return shlex.join(["trainphase", *kept])
 
@@ -124,14 +126,33 @@ def system_command(name: str, short: str, *options: Decorator) -> Decorator:
     return decorate
 
 
+class Part(click.ParamType):
+    """A part of a whole, as ``k/n`` with k from 1 to n."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """The two numbers; RequestError otherwise."""
+        if isinstance(value, tuple):
+            return value
+        k, _, n = (whole(piece) for piece in value.partition("/"))
+        if k is None or n is None or not 1 <= k <= n:
+            raise RequestError(f"{_flag(param)} {_quoted(value)} is not possible; give k/n with k from 1 to n, such as 3/8")
+        return k, n
+
+
 def named_system(name: str | None, verb: str) -> SystemInfo:
-    """The system that the user named; RequestError when there is none of that name."""
+    """The system that the user named, in the catalogue or as FILE.py:NAME; RequestError when there is none of that name."""
     if name is None:
         known = catalog.systems()
         first = next(iter(known))
         raise RequestError(f"{verb} needs a system; give one of {', '.join(known)}, as in trainphase {verb} {first}")
     if "=" in name:
         raise RequestError(f"{shown(name)} is no system; name the system first, as in trainphase {verb} cubic a=1.1")
+    if ".py:" in name:
+        from trainphase.cli import user_file
+
+        return user_file.system(name)
     return catalog.system(name)
 
 

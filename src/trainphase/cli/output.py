@@ -95,6 +95,12 @@ def check_folder(option: str, path: str | None) -> None:
     _check_writable(option, path, place)
 
 
+def check_store(option: str, path: str | None) -> None:
+    """RequestError unless the path is a URL, or a folder that can be written in or can become one."""
+    if path is not None and "://" not in path:
+        check_folder(option, path)
+
+
 def write(option: str, path: str | None, save: Callable[[Path], Any]) -> None:
     """Have ``save`` write the file and say so on standard error; TrainphaseError when the disk refuses."""
     if path is None:

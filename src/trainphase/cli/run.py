@@ -42,7 +42,7 @@ def command(
     from trainphase import api
 
     result = api.run(
-        info.name, steps=steps, starts=starts, dtype=dtype, vocabulary=vocabulary, command=ctx.obj["command"],
+        info.reference, steps=steps, starts=starts, dtype=dtype, vocabulary=vocabulary, command=ctx.obj["command"],
         flags=flags, progress=progress(quiet, "nets"), **given,
     )  # fmt: skip
     if two_step:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.util
 import inspect
 import sys
 from contextlib import redirect_stdout
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from trainphase.catalog import Param, SystemInfo
+from trainphase.cli import environment
 from trainphase.cli.parse import shown
 from trainphase.errors import RequestError, TrainphaseError
 
@@ -19,16 +24,7 @@ def loaded(reference: str, option: str, what: str) -> Any:
     option : what the sentence of a refusal begins with; what : an object's name for the example in it. Raises RequestError
     where nothing is named, TrainphaseError where the user's code fails.
     """
-    name, colon, attribute = reference.rpartition(":")
-    path = Path(name).expanduser()
-    if not colon or not attribute or path.suffix != ".py":
-        raise RequestError(f"{option} {shown(reference)} names no object; give FILE.py:OBJECT, such as net.py:{what}")
-    if not path.is_file():
-        raise RequestError(f"{option} {shown(reference)}: there is no file {shown(name)}; give the one with the {what}")
-    module = _run(path, option)
-    if not hasattr(module, attribute):
-        raise RequestError(f"{option} {shown(reference)}: {shown(name)} has no {shown(attribute)}; name what it defines")
-    found = getattr(module, attribute)
+    found = _named(reference, option, what)
     if inspect.isfunction(found) or inspect.isclass(found):
         try:
             with redirect_stdout(sys.stderr):
@@ -38,6 +34,107 @@ def loaded(reference: str, option: str, what: str) -> Any:
         except Exception as why:
             raise TrainphaseError(f"{option} {shown(reference)}: calling it failed ({_told(why)}); mend it") from why
     return found
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """A factory of systems out of a user's file, which a worker process makes anew by running the file itself.
+
+    So the file must be where it is on every machine that computes; ``sha256`` says that it is the same.
+    """
+
+    path: str
+    attribute: str
+    sha256: str
+
+    @property
+    def __name__(self) -> str:  # how results call the system: no path of a machine
+        return f"{Path(self.path).name}:{self.attribute}"
+
+    def found(self) -> Any:
+        """The object itself; TrainphaseError where the file is not the one that was meant."""
+        return _loaded_once(self.path, self.attribute, self.sha256)
+
+    def __call__(self, **params: Any) -> Any:
+        """The system with these parameters."""
+        made = self.found()
+        if inspect.isfunction(made) or inspect.isclass(made):
+            return made(**params)
+        from trainphase.api import replaced
+
+        return replaced(made, **params)
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded_once(path: str, attribute: str, sha256: str) -> Any:
+    try:
+        same = hashlib.sha256(Path(path).read_bytes()).hexdigest() == sha256
+    except OSError as why:
+        raise TrainphaseError(f"a worker cannot read {shown(path)} ({why.strerror}); put it on a disk that all share") from why
+    if not same:
+        raise TrainphaseError(f"{shown(path)} has changed since the run began; give the command again")
+    return _named(f"{path}:{attribute}", "the system", "Model")
+
+
+@dataclass(frozen=True)
+class FileSystem(SystemInfo):
+    """A user's own system as commands see it."""
+
+    made: FromFile | None = None
+
+    @property
+    def reference(self) -> Any:
+        """The factory, in place of a name."""
+        return self.made
+
+
+def system(reference: str) -> SystemInfo:
+    """The system that FILE.py:NAME names: a subclass of Map or Flow, one of their instances, or a function that makes one.
+
+    Its parameters are its fields, or the arguments of the function. RequestError where it is no system.
+    """
+    environment.prepare_jax()  # the file brings JAX in, and flags are read once
+    name, _, attribute = reference.rpartition(":")
+    found = _named(reference, "the system", "Model")
+    full = Path(name).expanduser().resolve()
+    made = FromFile(str(full), attribute, hashlib.sha256(full.read_bytes()).hexdigest())
+    params = tuple(_param(key, default) for key, default in _defaults(found).items() if not isinstance(default, bool))
+    if not params:
+        raise RequestError(f"the system {shown(reference)} has no parameters; give its class fields, such as rate: float")
+    words = getattr(found, "vocabularies", None) or ("training", "edge")
+    return FileSystem(made.__name__, inspect.getdoc(found) or "a system of your own", "", params, (), tuple(words), made=made)
+
+
+def _defaults(found: Any) -> dict[str, Any]:
+    """Parameter -> default, None where there is none."""
+    if is_dataclass(found) and inspect.isclass(found):
+        return {f.name: None if f.default is MISSING else f.default for f in fields(found) if f.init}
+    if is_dataclass(found):
+        values = {f.name: getattr(found, f.name) for f in fields(found)}
+        return {k: float(v) for k, v in values.items() if getattr(v, "shape", None) == () or isinstance(v, int | float)}
+    if not callable(found):
+        raise RequestError(f"{shown(repr(found))} is no system; name a subclass of trainphase.Map or Flow, or a function")
+    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = [p for p in inspect.signature(found).parameters.values() if p.kind in plain]
+    return {p.name: None if p.default is inspect.Parameter.empty else p.default for p in known}
+
+
+def _param(name: str, default: Any) -> Param:
+    return Param(name, "text" if isinstance(default, str) else "float", default, "of your own system")
+
+
+def _named(reference: str, option: str, what: str) -> Any:
+    """The object that FILE.py:OBJECT names, as it is."""
+    name, colon, attribute = reference.rpartition(":")
+    path = Path(name).expanduser()
+    if not colon or not attribute or path.suffix != ".py":
+        raise RequestError(f"{option} {shown(reference)} names no object; give FILE.py:OBJECT, such as net.py:{what}")
+    if not path.is_file():
+        raise RequestError(f"{option} {shown(reference)}: there is no file {shown(name)}; give the one with the {what}")
+    module = _run(path, option)
+    if not hasattr(module, attribute):
+        raise RequestError(f"{option} {shown(reference)}: {shown(name)} has no {shown(attribute)}; name what it defines")
+    return getattr(module, attribute)
 
 
 def _run(path: Path, option: str) -> Any:

@@ -1,26 +1,28 @@
 """How a store is laid out: its manifest, the metadata of its arrays, and how both are made whole.
 
-Beside ``store`` the only module that imports zarr.
+The only module that imports zarr.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import MemoryStore
+from zarr.storage import FsspecStore, MemoryStore
 
-from trainphase.engine._files import is_blank, reason, remove_temporaries, write_file
+from trainphase.engine._files import Directory, reason, temporary
 from trainphase.engine._manifest import Field, canonical, check_names, difference, digest, seal, unseal
+from trainphase.engine._place import Place
 from trainphase.engine.lattice import Tiling
 from trainphase.errors import StoreError
 
 if TYPE_CHECKING:
+    import xarray
+
     from trainphase.axes import Axis
 
 MANIFEST = "ledger/manifest.json"
@@ -28,16 +30,16 @@ POINT = "point"  # the dimension of a store of points
 CONFIG: Any = {"write_empty_chunks": False, "order": "C"}  # explicit: zarr also reads the environment
 
 
-def settle(root: Path, wanted: dict[str, Any], axes: Sequence[Axis], provenance: Any) -> dict[str, Any]:
+def settle(root: Place, wanted: dict[str, Any], axes: Sequence[Axis], provenance: Any) -> dict[str, Any]:
     """The manifest of the store at ``root``, made there if the place is empty; metadata made whole."""
     manifest = read_manifest(root)
     if manifest is None:
-        remove_temporaries(root)
+        root.remove([name for name in root.walk() if temporary(name) is not None])
         layout = _layout(axes, wanted, provenance)
         sums = {name: digest(data) for name, data in layout.items()}
         manifest = {**wanted, "provenance": provenance, "files": sums}
         # First, so that a kill while the rest is written leaves a store that the next run completes.
-        write_file(root / MANIFEST, seal(manifest))
+        root.write(MANIFEST, seal(manifest))
     else:
         change = difference(manifest, wanted)
         if change:
@@ -54,8 +56,18 @@ def settle(root: Path, wanted: dict[str, Any], axes: Sequence[Axis], provenance:
                 f"the store {root} is damaged ({name} is missing or altered) and was made with "
                 f"another version of zarr, so it cannot be repaired: give another --store"
             )
-        write_file(root / name, layout[name])
+        root.write(name, layout[name])
     return manifest
+
+
+def opened(root: Place) -> xarray.Dataset:
+    """All arrays of the store, read lazily."""
+    import xarray
+
+    source: Any = root.path if isinstance(root, Directory) else FsspecStore.from_url(root.path, root.options, read_only=True)
+    # Plain numbers stay numbers: an axis in "seconds" is not a calendar.
+    as_is: Any = {"chunks": None, "decode_times": False, "decode_timedelta": False}
+    return xarray.open_dataset(source, engine="zarr", consolidated=False, **as_is)
 
 
 def shape_of(manifest: Mapping[str, Any]) -> tuple[int, ...]:
@@ -108,12 +120,12 @@ def _layout(axes: Sequence[Axis], wanted: Mapping[str, Any], provenance: Any) ->
     return {name: files[name].to_bytes() for name in sorted(files)}
 
 
-def read_manifest(root: Path) -> dict[str, Any] | None:
+def read_manifest(root: Place) -> dict[str, Any] | None:
     """The checked manifest; None for a place without content; StoreError for anything else."""
     try:
-        raw = (root / MANIFEST).read_bytes()
+        raw = root.read(MANIFEST)
     except FileNotFoundError:
-        if is_blank(root):
+        if root.blank():
             return None
         raise StoreError(
             f"the directory {root} is not empty and has no {MANIFEST}, so it is not a store or "
@@ -132,10 +144,10 @@ def read_manifest(root: Path) -> dict[str, Any] | None:
         ) from None
 
 
-def damaged_files(root: Path, manifest: Mapping[str, Any]) -> list[str]:
+def damaged_files(root: Place, manifest: Mapping[str, Any]) -> list[str]:
     def holds(name: str, sha256: str) -> bool:
         try:
-            return digest((root / name).read_bytes()) == sha256
+            return digest(root.read(name)) == sha256
         except OSError:
             return False
 

@@ -5,37 +5,42 @@
     DIR/FIELD/c/3/1[/0]        one chunk per tile and field
     DIR/ledger/manifest.json   what this store is, the checksums of all metadata, and its own checksum
     DIR/ledger/3.1.json        tile (3, 1) is done: SHA-256 of each field's values
+    DIR/ledger/3.1.failed.json tile (3, 1) was given up, and why: a hole, until the next run tries again
 
 That is the layout of a dense grid. In the other one, "points", the fields are kept over one dimension ``point`` of a
 fixed capacity and a tile is a batch of points; the axes are kept all the same, and say which grid the points are of.
 
 A tile's data are written first, its ledger entry last, so an entry that holds means a whole tile. The
-existence of a chunk says nothing: Zarr drops chunks equal to the fill value. Zarr does not flush to the
+existence of a chunk says nothing: Zarr keeps no chunks equal to the fill value. Chunks are not flushed to the
 disk either; a tile lost to a power cut is found by its checksum. There are no times, no absolute paths
 and no random names in a store, so an interrupted and resumed sweep leaves the bytes of an undisturbed one.
 
-This and ``_layout`` are the only modules that import zarr. The manifest lies in ``ledger`` (itself a Zarr group) because
-zarr and xarray warn about any foreign file beside the arrays.
+Files are read and written by the place (``_place``): a folder, or whatever fsspec knows. Zarr (in ``_layout``) makes the
+metadata and reads data sets; chunks are encoded by ``_chunk``. The manifest lies in ``ledger`` (itself a Zarr group)
+because zarr and xarray warn about any foreign file beside the arrays.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import os
+import socket
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
-from zarr.storage import LocalStore
 
-from trainphase.engine._files import lock, make_directory, reason, remove_temporaries, write_file
-from trainphase.engine._layout import CONFIG, MANIFEST, POINT, damaged_files, read_manifest, settle, shape_of
-from trainphase.engine._manifest import Field, axis_json, ledger_entry, plain, values_digest
+from trainphase.engine import _chunk
+from trainphase.engine._files import reason, temporary
+from trainphase.engine._layout import MANIFEST, POINT, damaged_files, opened, read_manifest, settle, shape_of
+from trainphase.engine._locks import Part
+from trainphase.engine._manifest import Field, axis_json, canonical, digest, ledger_entry, plain, seal, values_digest
+from trainphase.engine._place import Place, place_of
 from trainphase.engine.lattice import Index, Tiling
-from trainphase.errors import StoreError
+from trainphase.errors import StoreError, WriteError
 
 if TYPE_CHECKING:
     import xarray
@@ -48,27 +53,29 @@ __all__ = ["MANIFEST", "Field", "Store"]
 class Store:
     """A handle on a diagram on disk; make it with ``create_or_resume`` (to write) or ``open`` (to read).
 
-    Attributes: ``path``; ``tiling``; ``fields`` (name -> Field); ``recipe``, ``provenance`` and ``axes`` as
-    stored (JSON); ``points``, the capacity of a store of points, None for a dense grid.
+    Attributes: ``path``, a Path, or the URL of a place that is no folder; ``tiling``; ``fields`` (name -> Field);
+    ``recipe``, ``provenance`` and ``axes`` as stored (JSON); ``points``, the capacity of a store of points, None for
+    a dense grid; ``part``, the part of the tiles that this handle may write, None for all.
 
     Writing is safe from several threads as long as each tile has one writer. A copy made by pickling (for
     a worker process) writes tiles too but does not hold the lock: the process that made the store does, until
     ``close`` or the end of a ``with`` block.
     """
 
-    def __init__(self, path: Path, manifest: Mapping[str, Any], writable: bool, release: Callable[[], None]):
+    def __init__(
+        self, place: Place, manifest: Mapping[str, Any], writable: bool, release: Callable[[], None], part: Part | None = None
+    ):
         """For the constructors below: ``manifest`` has been checked."""
-        self.path = path
+        self.place, self.path, self.part = place, place.path, part
         self.recipe: dict[str, Any] = manifest["recipe"]
         self.provenance: dict[str, Any] = manifest["provenance"]
         self.axes: list[dict[str, Any]] = manifest["axes"]
         self.fields = {f["name"]: Field.from_json(f) for f in manifest["fields"]}
         self.points: int | None = manifest.get("points")
         self.tiling = Tiling(shape_of(manifest), tuple(manifest["tile"]))
+        self._identity = digest(seal(manifest))
         self._writable = writable
         self._finalizer = weakref.finalize(self, release)
-        mode, files = ("r+" if writable else "r"), LocalStore(path, read_only=not writable)
-        self._arrays = {n: zarr.open_array(files, path=n, mode=mode, config=CONFIG) for n in self.fields}
 
     # -- making one ------------------------------------------------------------------------------
 
@@ -82,11 +89,13 @@ class Store:
         provenance: Mapping[str, Any],
         tile: tuple[int, ...],
         points: int | None = None,
+        part: Part | None = None,
     ) -> Store:
         """Open the store at ``path`` for writing, making it if there is none; hold its lock until ``close``.
 
         Parameters
         ----------
+        path : a folder, or a URL such as s3://bucket/name or memory://name.
         axes : the grid, first axis first.
         fields : what is kept at each point.
         recipe : what decides the numbers (system, parameters, dtype, steps, ...), JSON-able; with axes,
@@ -94,20 +103,19 @@ class Store:
         provenance : versions, device, command; written when the store is made and never compared.
         tile : points of a tile along each axis (see ``lattice.default_tile``); of a store of points, one number.
         points : for a store of points, how many it can hold; space is taken by what is written alone.
+        part : (k, n), to write part k of n alone, 1 <= k <= n (see ``own``), beside the runs of other parts.
 
         Raises
         ------
         StoreError : the place cannot be written, is in use, is not a store, is damaged, or is the store
             of another diagram (the sentence says what differs).
         """
-        root = Path(path)
-        make_directory(root)
+        root = place_of(path)
+        root.make()
         try:
-            release = lock(root)
-        except BlockingIOError:
-            raise StoreError(
-                f"another run is writing the store {root}: wait for it to end, or give another --store"
-            ) from None
+            release = root.lock(part)
+        except BlockingIOError as held:
+            raise StoreError(f"{held}: wait for it to end, or give another --store") from None
         try:
             wanted = {
                 "axes": [axis_json(a) for a in axes],
@@ -117,13 +125,14 @@ class Store:
                 **({} if points is None else {"points": int(points)}),
             }
             try:
-                manifest = settle(root, wanted, axes, plain(provenance))
+                with root.creating() if part else contextlib.nullcontext():
+                    manifest = settle(root, wanted, axes, plain(provenance))
             except OSError as why:
                 raise StoreError(
                     f"the store {root} cannot be written ({reason(why)}): give another "
                     f"--store, or free the space or the permission"
                 ) from why
-            return cls(root, manifest, True, release)
+            return cls(root, manifest, True, release, part)
         except BaseException:
             release()
             raise
@@ -136,12 +145,8 @@ class Store:
         ------
         StoreError : there is no store at ``path``, or its manifest or metadata are damaged.
         """
-        return cls._attach(path, writable=False)
-
-    @classmethod
-    def _attach(cls, path: str | os.PathLike[str], writable: bool) -> Store:
-        root = Path(path)
-        manifest = read_manifest(root) if root.is_dir() else None
+        root = place_of(path)
+        manifest = read_manifest(root) if root.there() else None
         if manifest is None:
             raise StoreError(f"there is no store at {root}: give the directory that --store made")
         bad = damaged_files(root, manifest)
@@ -150,10 +155,10 @@ class Store:
                 f"the store {root} is damaged ({bad[0]} is missing or altered): give the "
                 f"command that made it again to repair it"
             )
-        return cls(root, manifest, writable, lambda: None)
+        return cls(root, manifest, False, lambda: None)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store._attach, (str(self.path), self._writable)
+        return _attached, (self.place.reference(), self._writable, self._identity)
 
     def close(self) -> None:
         """Give the writer's lock back. Reading goes on working."""
@@ -183,15 +188,17 @@ class Store:
         key = self.tiling.key(index)
         if not self._writable:
             raise StoreError(f"tile {key} cannot be written: the store {self.path} is open for reading only")
-        where = self.tiling.slices(index)
         data = self._checked(key, self.tiling.extent(index), arrays)
+        chunks = {
+            _chunk_name(self.fields[name], index): _chunk.encode(self.fields[name], self.tiling.tile, values)
+            for name, values in data.items()
+        }
+        entry = ledger_entry(key, {name: values_digest(values) for name, values in data.items()})
         try:
-            for name, values in data.items():
-                self._arrays[name][where + (slice(None),) * len(self.fields[name].sizes)] = values
-            entry = ledger_entry(key, {name: values_digest(values) for name, values in data.items()})
-            write_file(self._ledger(index), entry)
+            self.place.replace(chunks)
+            self.place.write(self._ledger(index), entry)
         except OSError as why:
-            raise StoreError(
+            raise WriteError(
                 f"tile {key} of the store {self.path} could not be written ({reason(why)}): "
                 f"put that right and give the same command to continue"
             ) from why
@@ -217,31 +224,85 @@ class Store:
             data[name] = values
         return data
 
+    def fail(self, index: Index, why: str) -> None:
+        """Note that the tile was given up, and why; ``holes`` tells it until the next run tries the tile again."""
+        note = canonical({"tile": self.tiling.key(index), "why": why}) + b"\n"
+        try:
+            self.place.write(_hole_name(self.tiling.key(index)), note)
+        except OSError as error:
+            raise WriteError(
+                f"the store {self.path} could not be written ({reason(error)}): put that right and give the same "
+                f"command to continue"
+            ) from error
+
     def has(self, index: Index) -> bool:
         """Whether the tile has a ledger entry (which ``verify`` checks and this does not)."""
-        return self._ledger(index).is_file()
+        return self.place.exists(self._ledger(index))
+
+    def own(self, tiles: Collection[Index] | None = None) -> list[Index]:
+        """Those of the tiles (of all, by default) that this handle writes: of part k of n, the k-th, (n + k)-th, .. of all."""
+        if self.part is None:
+            return self.tiling.tiles() if tiles is None else list(tiles)
+        k, n = self.part
+        mine = self.tiling.tiles()[k - 1 :: n]
+        if tiles is None:
+            return mine
+        allowed = set(mine)
+        return [index for index in tiles if index in allowed]
 
     def read(self, index: Index) -> dict[str, np.ndarray]:
-        """The tile's fields as stored; fill values where nothing has been written."""
-        where = self.tiling.slices(index)
-        return {name: np.asarray(array[where]) for name, array in self._arrays.items()}
+        """The tile's fields as stored; fill values where nothing has been written.
+
+        Raises ValueError, or RuntimeError of the decompressor, where a chunk is damaged.
+        """
+        extent = self.tiling.extent(index)
+        return {
+            name: _chunk.decode(field, self.tiling.tile, extent, self._bytes(_chunk_name(field, index)))
+            for name, field in self.fields.items()
+        }
+
+    def _bytes(self, name: str) -> bytes | None:
+        try:
+            return self.place.read(name)
+        except FileNotFoundError:
+            return None
+
+    def claimed(self) -> set[Index]:
+        """The tiles with a ledger entry, checked or not."""
+        return {index for name in self._listed("ledger") if (index := self._tile_of(name)) and name == self._ledger(index)}
+
+    def holes(self) -> dict[Index, str]:
+        """The tiles given up, each with the reason."""
+        found = {}
+        for name in self._listed("ledger"):
+            index = self._tile_of(name)
+            if index and name == _hole_name(self.tiling.key(index)):
+                with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):
+                    found[index] = str(json.loads(self.place.read(name))["why"])
+        return found
 
     def verify(self) -> tuple[set[Index], set[Index]]:
         """Read every tile of the ledger back: ``(done, damaged)``, two sets of tile indices.
 
         Open for writing, it also clears away what a kill or a fault has left: the temporary files, and
-        ledger entry and chunks of every tile that is not done. So nothing may be writing meanwhile.
+        ledger entry and chunks of every tile that is not done. So nothing may be writing meanwhile. Open for
+        a part, it looks at the tiles of that part alone, and clears no other.
 
-        Cost: reads the data of every tile in the ledger, about 0.7 ms per chunk.
+        Cost: reads the data of every tile in the ledger, about 0.1 ms per chunk.
         """
-        claimed = self._claimed()
+        own = None if self.part is None else set(self.own())
+        names = self._listed()
+        whose = [(name, self._tile_of(temporary(name) or name)) for name in names]
+        tiles = [(name, index) for name, index in whose if index is not None and (own is None or index in own)]
+        claimed = {index for name, index in tiles if name == self._ledger(index)}
         done = {index for index in claimed if self._holds(index)}
         if self._writable:
+            stray = [name for name, index in tiles if index not in done or self._odd(name, index)]
+            if self.part is None:
+                stray += [name for name, index in whose if index is None and temporary(name) is not None]
             try:
-                remove_temporaries(self.path)
-                for index in self.tiling.tiles():
-                    if index not in done:
-                        self._erase(index)
+                # The ledger first: a tile without data must not look done.
+                self.place.remove(sorted(stray, key=lambda name: not name.startswith("ledger/")))
             except OSError as why:
                 raise StoreError(
                     f"the store {self.path} cannot be cleared of unfinished tiles "
@@ -249,29 +310,38 @@ class Store:
                 ) from why
         return done, claimed - done
 
-    def _claimed(self) -> set[Index]:
-        """The tiles with a ledger entry, checked or not."""
-        claimed = set()
-        for name in os.listdir(self.path / "ledger"):
-            with contextlib.suppress(ValueError):  # the manifest, temporary files
-                claimed.add(self.tiling.index(name.removesuffix(".json")))
-        return claimed
-
     def _holds(self, index: Index) -> bool:
         try:
             sums = {name: values_digest(values) for name, values in self.read(index).items()}
-            return self._ledger(index).read_bytes() == ledger_entry(self.tiling.key(index), sums)
+            return self.place.read(self._ledger(index)) == ledger_entry(self.tiling.key(index), sums)
         except Exception:  # whatever a codec says about a damaged chunk, the tile is to be computed again
             return False
 
-    def _erase(self, index: Index) -> None:
-        self._ledger(index).unlink(missing_ok=True)  # first: a tile without data must not look done
-        for name, field in self.fields.items():
-            chunk = Path(name, "c", *map(str, index), *("0" for _ in field.sizes))
-            (self.path / chunk).unlink(missing_ok=True)
+    def _listed(self, folder: str = "") -> list[str]:
+        try:
+            return self.place.walk(folder)
+        except OSError as why:
+            raise StoreError(f"the store {self.path} cannot be read ({reason(why)}): put that right and try again") from why
 
-    def _ledger(self, index: Index) -> Path:
-        return self.path / "ledger" / f"{self.tiling.key(index)}.json"
+    def _odd(self, name: str, index: Index) -> bool:
+        """A file of a tile that is done, and not one that its writing leaves: a temporary, or the note of a hole."""
+        return temporary(name) is not None or name == _hole_name(self.tiling.key(index))
+
+    def _tile_of(self, name: str) -> Index | None:
+        """The tile that a file belongs to; None for metadata and foreign files."""
+        first, *rest = name.split("/")
+        sizes = self.fields[first].sizes if first in self.fields else ()
+        try:
+            if first == "ledger" and len(rest) == 1 and rest[0].endswith(".json"):
+                return self.tiling.index(rest[0].removesuffix(".json").removesuffix(".failed"))
+            if first in self.fields and rest[0] == "c" and len(rest) == 1 + len(self.tiling.tile) + len(sizes):
+                return self.tiling.index(".".join(rest[1 : 1 + len(self.tiling.tile)]))
+        except (ValueError, IndexError):
+            pass
+        return None
+
+    def _ledger(self, index: Index) -> str:
+        return f"ledger/{self.tiling.key(index)}.json"
 
     # -- products --------------------------------------------------------------------------------
 
@@ -281,13 +351,49 @@ class Store:
         Of a store of points, the points up to the last tile that is done; those of a tile that is not, before
         it, have fill values.
         """
-        import xarray
+        return self._cut(opened(self.place), self.claimed())
 
-        # Plain numbers stay numbers: an axis in "seconds" is not a calendar.
-        as_is: Any = {"chunks": None, "decode_times": False, "decode_timedelta": False}
-        dataset = xarray.open_dataset(self.path, engine="zarr", consolidated=False, **as_is)
+    def load(self) -> xarray.Dataset:
+        """The same in memory: what ``dataset().load()`` gives, several times as fast.
+
+        Raises StoreError for a tile that is damaged, which ``verify`` and the next run mend.
+        """
+        claimed = self.claimed()
+        kept = self._cut(opened(self.place), claimed)
+        arrays = {name: np.full(kept[name].shape, f.fill, f.dtype) for name, f in self.fields.items()}
+        for index in claimed:
+            where = self.tiling.slices(index)
+            try:
+                for name, values in self.read(index).items():
+                    arrays[name][where] = values
+            except Exception as why:
+                key = self.tiling.key(index)
+                raise StoreError(f"tile {key} of the store {self.path} is damaged ({why}): give the command again") from why
+        return kept.assign({name: kept[name].variable.copy(data=values) for name, values in arrays.items()}).load()
+
+    def _cut(self, dataset: xarray.Dataset, claimed: Collection[Index]) -> xarray.Dataset:
         if self.points is None:
             return dataset[list(self.fields)]
-        last = max((self.tiling.slices(index)[0].stop for index in self._claimed()), default=0)
+        last = max((self.tiling.slices(index)[0].stop for index in claimed), default=0)
         kept = dataset[list(self.fields)].isel({POINT: slice(0, last)})
         return kept.assign_coords({a["name"]: dataset[a["name"]] for a in self.axes})
+
+
+def _chunk_name(field: Field, index: Index) -> str:
+    return "/".join([field.name, "c", *map(str, index), *("0" for _ in field.sizes)])
+
+
+def _hole_name(key: str) -> str:
+    return f"ledger/{key}.failed.json"
+
+
+@functools.lru_cache(maxsize=8)
+def _attached(path: str, writable: bool, identity: str) -> Store:
+    """The store as a worker sees it, read once per process; StoreError where it is not the store that was meant."""
+    root = place_of(path)
+    manifest = read_manifest(root) if root.there() else None
+    if manifest is None or digest(seal(manifest)) != identity:
+        raise StoreError(
+            f"a worker on {socket.gethostname()} does not see the store {path}: give a --store on a disk that all workers share"
+        )
+    return Store(root, manifest, writable, lambda: None)
