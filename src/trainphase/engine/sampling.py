@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from trainphase.engine.dyadic import Dyadic
 CHORD, SPLIT, WAITING = 252, 253, 254
 MOST_LABELS = 250
 SMALLEST_CHORD = 4
-NOISE = 2.75  # standard errors; see differ
+CLEAR = 4.0  # standard errors of a difference between ensembles from which the ring is subdivided too
 
 
 @dataclass(frozen=True)
@@ -182,15 +183,18 @@ class Refine:
         need = corners[missing][labels[missing] == UNKNOWN]
         cells, corners, labels = cells[~missing], corners[~missing], labels[~missing]
         mixed = np.any(labels != labels[:, :1], axis=1)
+        clear = np.ones(cells.size, bool)
         value = labels[:, 0].copy()
         if self._counts is not None and mixed.any():
             at = np.flatnonzero(mixed)
             counts = self._counts.of(corners[at])
             value[at] = np.argmax(counts.sum(1), axis=1)
-            mixed[at] = differ(counts)
+            mixed[at], errors = contrast(counts)
+            clear[at] = (errors >= CLEAR) | np.all(counts.sum(2) == 1, axis=1)
         self._cells[level][cells] = value
         if level > 0:
-            self._divide(level, cells[mixed], labels[mixed])
+            self._divide(level, cells[mixed & clear], labels[mixed & clear])
+            self._split(level, cells[mixed & ~clear], False)
         return np.unique(need)
 
     def _divide(self, level: int, cells: np.ndarray, labels: np.ndarray) -> None:
@@ -261,7 +265,7 @@ class Refine:
             for k in range(level, 0, -1):
                 deep = (k == level) | (k > reach[who])
                 if deep.any():
-                    self._split(k, np.unique(self.lattice.above(k, cells[deep])), self.ring)
+                    self._split(k, np.unique(self.lattice.above(k, cells[deep])), self.ring and self._counts is None)
         return any(who.size for _, _, who in bad)
 
     def _differs(self, level: int, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -270,7 +274,9 @@ class Refine:
         if self._counts is not None and other.any():
             at = np.flatnonzero(other)
             around = self._counts.of(self.lattice.corners(level, cells[at])).sum(1)
-            other[at] = differ(np.stack([self._counts.of(points[at]), around], 1))
+            # As many comparisons are made as there are told points; three standard errors keep noise from feeding on itself.
+            found, errors = contrast(np.stack([self._counts.of(points[at]), around], 1))
+            other[at] = found & (errors >= 3)
         return other
 
     def _off_chord(self, level: int, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -351,29 +357,41 @@ class _Counts:
         return self.counts[np.searchsorted(self.points, points)]
 
 
-def differ(counts: np.ndarray) -> np.ndarray:
-    """Whether the points of each group have different label frequencies, beyond the noise of their seeds.
+def contrast(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the points of each group have different label frequencies beyond the noise of their seeds, and how clearly.
 
-    The rule: of all ways to part the group in two, and of all labels, the largest difference of frequencies is at least 2.75
-    pooled standard errors. That is two standard errors for one comparison (4.6 %), shared among the seven ways to part four corners.
-    Two seeds at every corner that agree on either side of a clean cut are at 2.83.
+    The rule: of all ways to part a group in two and of all labels in it, take the largest difference of frequencies in units of
+    its pooled standard error. It counts from two standard errors of one comparison (4.6 %) on, shared among the comparisons
+    (Bonferroni): from 2.7 for four corners and two labels. Points whose seeds agree among themselves show no noise: there it
+    counts as soon as two of them differ, as with one seed.
 
     Parameters
     ----------
     counts : seeds with each label, (groups, points, labels).
+
+    Returns
+    -------
+    True where they differ; the largest difference in standard errors.
     """
     points = counts.shape[1]
-    found = np.zeros(len(counts), bool)
-    for picks in itertools.product((False, True), repeat=points - 1):
-        if not any(picks):
-            continue
-        part = np.array([False, *picks])
+    parts = [np.array([False, *p]) for p in itertools.product((False, True), repeat=points - 1) if any(p)]
+    clearest = np.zeros(len(counts))
+    for part in parts:
         a, b = counts[:, part].sum(1), counts[:, ~part].sum(1)
         n, m = a.sum(1, keepdims=True), b.sum(1, keepdims=True)
         pooled = (a + b) / (n + m)
         error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-        found |= np.any((np.abs(a / n - b / m) >= NOISE * error) & (error > 0), axis=1)
-    return found
+        difference = np.abs(a / n - b / m) / np.where(error > 0, error, np.inf)
+        np.maximum(clearest, difference.max(1), out=clearest)
+    present = np.count_nonzero(counts.sum(1), axis=1)
+    limits = np.array([_limit(len(parts) * max(1, k if k > 2 else 1)) for k in range(counts.shape[2] + 1)])
+    agreed = np.all(counts.max(2) == counts.sum(2), axis=1)
+    return (present > 1) & (agreed | (clearest >= limits[present])), clearest
+
+
+def _limit(comparisons: int) -> float:
+    """Standard errors that one of so many comparisons exceeds as seldom as a single one exceeds two."""
+    return NormalDist().inv_cdf(1 - NormalDist().cdf(-2) / comparisons)
 
 
 def _crossings(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
