@@ -15,6 +15,7 @@ import numpy as np
 from trainphase.engine.dyadic import Dyadic
 
 UNKNOWN = 255
+DIVIDED = 251  # a point whose seeds disagree: on no side of a smooth boundary
 BISECTING, CHECKING, DONE = range(3)
 # Corners of the four sides of a cell, as positions in Dyadic.corners.
 SIDES = np.array([(0, 1), (2, 3), (0, 2), (1, 3)])
@@ -51,11 +52,11 @@ class Chords:
 
         Parameters
         ----------
-        labels : labels (m, 4) of the corners of ``cells``.
+        labels : labels (m, 4) of the corners of ``cells``, 251 where seeds disagree.
         """
         crossed = labels[:, SIDES[:, 0]] != labels[:, SIDES[:, 1]]
         pair = np.all((labels == labels.min(1, keepdims=True)) | (labels == labels.max(1, keepdims=True)), axis=1)
-        clean = pair & (crossed.sum(1) == 2)
+        clean = pair & (crossed.sum(1) == 2) & np.all(labels != DIVIDED, axis=1)
         cells, labels, crossed = cells[clean], labels[clean], crossed[clean]
         corners = lattice.where(lattice.corners(level, cells).ravel()).reshape(-1, 4, 2)
         two = np.argsort(~crossed, axis=1, kind="stable")[:, :2]
@@ -115,7 +116,7 @@ class Chords:
 
         Parameters
         ----------
-        labels : labels of the lattice points, flat, 255 where they are not known.
+        labels : labels of the lattice points, flat, 255 where they are not known and 251 where seeds disagree.
 
         Returns
         -------

@@ -91,20 +91,18 @@ class Dyadic:
         return self._box(level, self._index(level, cells), ones, (-1, 0, 1))
 
     def holding(self, points: np.ndarray) -> np.ndarray:
-        """The cells of level 0, (m, 2^d), that touch points (m,); where the lattice ends, its last cell stands in."""
-        index, cells = self.where(points), np.array(self.cells(0))
-        return np.stack(
-            [
-                np.ravel_multi_index(tuple(np.clip(index - np.array(p), 0, cells - 1).T), self.cells(0))
-                for p in itertools.product((0, 1), repeat=len(self.shape))
-            ],
-            -1,
-        )
+        """Indices (m, 2^d, d) of the cells of level 0 that touch points (m,); where the lattice ends, its last cell stands in."""
+        index, last = self.where(points), np.array(self.cells(0)) - 1
+        steps = np.array(list(itertools.product((0, 1), repeat=len(self.shape))))
+        return np.minimum(np.maximum(index[:, None, :] - steps[None], 0), last)
 
     def above(self, level: int, finest: np.ndarray) -> np.ndarray:
-        """The cells of ``level`` that contain cells of level 0."""
-        index = np.stack(np.unravel_index(finest, self.cells(0)), axis=-1) // np.array(self.stride(level))
-        return np.ravel_multi_index(tuple(np.moveaxis(index, -1, 0)), self.cells(level))
+        """The cells of ``level`` that contain the cells of level 0 with indices (m, d)."""
+        stride, cells = self.stride(level), self.cells(level)
+        flat = finest[:, 0] // stride[0]
+        for axis in range(1, len(cells)):
+            flat = flat * cells[axis] + finest[:, axis] // stride[axis]
+        return flat
 
     def widen(self, level: int, values: np.ndarray) -> np.ndarray:
         """Values of the cells of ``level`` given to those of the level below, as an array of their shape."""

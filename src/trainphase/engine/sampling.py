@@ -11,20 +11,20 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from trainphase.engine.audit import Audited, draw, judge
-from trainphase.engine.chords import UNKNOWN, Chords
+from trainphase.engine.chords import DIVIDED, UNKNOWN, Chords
 from trainphase.engine.dyadic import Dyadic
 
 # What a cell is, beside the label of a uniform one. 255 is a cell that was never looked at.
 CHORD, SPLIT, WAITING = 252, 253, 254
 MOST_LABELS = 250
 SMALLEST_CHORD = 4
-# Standard errors that a difference of label frequencies must exceed, by points compared: two for one comparison (4.6 %),
-# shared among the 1, 3 or 7 ways to part 2, 3 or 4 points in two.
-NOISE = {2: 2.0, 3: 2.43, 4: 2.72}
+AUDIT_SHARE = 50  # one audited point for so many asked ones, where that is more than were wanted
+CLEAR = 4.0  # standard errors of a difference between ensembles from which the ring is subdivided too
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Refine:
     ring : subdivide also the cells that touch a mixed one.
     smooth : below cells of this stride bisect crossed sides where one smooth boundary runs through a cell. True takes 16,
         or 8 on lattices of fewer than 512 points a side; False subdivides down to the lattice.
-    audit : points of one audit, shared equally by the labels; at most a twentieth of the lattice is taken. 0 is no audit.
+    audit : points of one audit, shared equally by the labels; a fiftieth of the points asked for where that is more, at most a
+        twentieth of the lattice. 0 is no audit.
     audits : most audits; each but the last is followed by further refinement where it found misses.
     seed : of the audit's draws.
 
@@ -93,7 +94,7 @@ class Refine:
         self.lattice = Dyadic.of(tuple(n for n in self.shape if n > 1) or (1,), levels)
         stride = (16 if max(self.shape) >= 512 else 8) if smooth is True else int(smooth)
         self.chord_level = int(math.log2(stride)) if stride > 1 else -1
-        self.audit = min(audit, math.prod(self.shape) // 20)
+        self.audit = audit
         self._labels = np.full(math.prod(self.shape), UNKNOWN, np.uint8)
         self._cells = [np.full(math.prod(self.lattice.cells(k)), UNKNOWN, np.uint8) for k in range(self.lattice.top + 1)]
         self._waiting = [[np.zeros(0, np.int64)] for _ in self._cells]
@@ -101,7 +102,9 @@ class Refine:
         self._cells[-1][:] = WAITING
         self._chords = Chords.none()
         self._told: list[np.ndarray] = []
+        self._watched, self._seen = np.zeros(0, np.int64), 0
         self._counts: _Counts | None = None
+        self._sure = self._labels
         self._open = self.lattice.coarse()
         self._drawn: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._rows: tuple[Audited, ...] = ()
@@ -135,7 +138,10 @@ class Refine:
             raise ValueError("points were told that this round did not ask for, or that were told before")
         self._labels[flat] = np.argmax(counts, axis=1)
         if self._counts is not None or counts.sum(1).max(initial=0) > 1:
+            if self._counts is None:
+                self._sure = self._labels.copy()
             self._counts = _Counts.joined(self._counts, flat, counts, self._told, self._labels)
+            self._sure[flat] = np.where(counts.max(1) == counts.sum(1), self._labels[flat], DIVIDED)
         self._told.append(flat)
         self._open = self._open[self._labels[self._open] == UNKNOWN]
         if self._open.size == 0:
@@ -158,7 +164,8 @@ class Refine:
         if self._audited < self.audits:
             labels = self._inferred()
             known = (self._labels != UNKNOWN).reshape(labels.shape)
-            points = draw(labels, known, self.audit, np.random.default_rng([self.seed, self._audited]))
+            size = min(max(self.audit, self.evaluations // AUDIT_SHARE), labels.size // 20)
+            points = draw(labels, known, size, np.random.default_rng([self.seed, self._audited]))
             if points.size:
                 sizes = np.bincount(labels.ravel(), minlength=256) - np.bincount(labels[known], minlength=256)
                 self._drawn = points, labels.ravel()[points], sizes
@@ -184,18 +191,21 @@ class Refine:
         need = corners[missing][labels[missing] == UNKNOWN]
         cells, corners, labels = cells[~missing], corners[~missing], labels[~missing]
         mixed = np.any(labels != labels[:, :1], axis=1)
+        clear = np.ones(cells.size, bool)
         value = labels[:, 0].copy()
         if self._counts is not None and mixed.any():
             at = np.flatnonzero(mixed)
             counts = self._counts.of(corners[at])
             value[at] = np.argmax(counts.sum(1), axis=1)
-            mixed[at] = differ(counts)
+            mixed[at], errors = contrast(counts)
+            clear[at] = (errors >= CLEAR) | np.all(counts.sum(2) == 1, axis=1)
         self._cells[level][cells] = value
         if level > 0:
-            self._divide(level, cells[mixed], labels[mixed])
+            self._divide(level, cells[mixed & clear])
+            self._split(level, cells[mixed & ~clear], False)
         return np.unique(need)
 
-    def _divide(self, level: int, cells: np.ndarray, labels: np.ndarray) -> None:
+    def _divide(self, level: int, cells: np.ndarray) -> None:
         """Bisect the sides of the mixed cells that allow it, subdivide the others."""
         if level > self.chord_level:
             self._split(level, cells, self.ring)
@@ -203,8 +213,9 @@ class Refine:
         if len(self.lattice.shape) == 1:  # subdivision without a ring is bisection
             self._split(level, cells, False)
             return
-        if min(self.lattice.stride(level)) >= SMALLEST_CHORD and self._counts is None:
-            made, clean = Chords.cut(self.lattice, level, cells, labels)
+        if min(self.lattice.stride(level)) >= SMALLEST_CHORD:
+            sure = self._sure[self.lattice.corners(level, cells)]
+            made, clean = Chords.cut(self.lattice, level, cells, sure)
             self._cells[level][made.cell] = CHORD
             self._chords = self._chords.plus(made)
             cells = cells[~clean]
@@ -228,10 +239,10 @@ class Refine:
                 mine = self._chords.level == level
                 still[mine] = self._cells[level][self._chords.cell[mine]] == CHORD
             self._chords = self._chords.take(still)
-        need, failed, third = self._chords.advance(self.lattice, self._labels)
+        need, failed, third = self._chords.advance(self.lattice, self._sure)
         for level in np.unique(self._chords.level[failed]):
             mine = failed & (self._chords.level == level)
-            self._split(int(level), self._chords.cell[mine & third], self.ring)
+            self._split(int(level), self._chords.cell[mine & third], self.ring and self._counts is None)
             self._split(int(level), self._chords.cell[mine & ~third], False)
         return need, bool(failed.any())
 
@@ -242,28 +253,33 @@ class Refine:
 
         Beside a point that a smaller neighbour asked for, such a cell is subdivided down to that neighbour's size at once.
         """
-        points = np.concatenate(self._told)
+        points = np.concatenate([self._watched, *self._told[self._seen :]])
+        self._seen = len(self._told)
         touching = self.lattice.holding(points)
-        owner, finest = np.repeat(np.arange(points.size), touching.shape[1]), touching.ravel()
-        reach = np.full(points.size, self.lattice.top)
+        owner, finest = np.repeat(np.arange(points.size), touching.shape[1]), touching.reshape(-1, touching.shape[2])
+        reach, settled = np.full(points.size, self.lattice.top), np.zeros(points.size, np.int64)
         bad: list[tuple[int, np.ndarray, np.ndarray]] = []
         for level in range(self.lattice.top + 1):
             cells = self.lattice.above(level, finest)
             state = self._cells[level][cells]
             leaf = state <= CHORD
             np.minimum.at(reach, owner[leaf], level)
-            if level > 0:
+            if level == 0:
+                settled = np.bincount(owner[leaf], minlength=points.size)
+            else:
                 wrong = state < MOST_LABELS
                 wrong[wrong] = self._differs(level, cells[wrong], points[owner[wrong]])
                 chord = np.flatnonzero(state == CHORD)
                 wrong[chord] = self._off_chord(level, cells[chord], points[owner[chord]])
                 bad.append((level, finest[wrong], owner[wrong]))
             finest, owner = finest[~leaf], owner[~leaf]
+        # Nothing can change any more where all cells around a point are the smallest ones.
+        self._watched = points[settled < touching.shape[1]]
         for level, cells, who in bad:
             for k in range(level, 0, -1):
                 deep = (k == level) | (k > reach[who])
                 if deep.any():
-                    self._split(k, np.unique(self.lattice.above(k, cells[deep])), self.ring)
+                    self._split(k, np.unique(self.lattice.above(k, cells[deep])), self.ring and self._counts is None)
         return any(who.size for _, _, who in bad)
 
     def _differs(self, level: int, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -272,7 +288,9 @@ class Refine:
         if self._counts is not None and other.any():
             at = np.flatnonzero(other)
             around = self._counts.of(self.lattice.corners(level, cells[at])).sum(1)
-            other[at] = differ(np.stack([self._counts.of(points[at]), around], 1))
+            # As many comparisons are made as there are told points; three standard errors keep noise from feeding on itself.
+            found, errors = contrast(np.stack([self._counts.of(points[at]), around], 1))
+            other[at] = found & (errors >= 3)
         return other
 
     def _off_chord(self, level: int, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -282,7 +300,7 @@ class Refine:
         some = self._chords.take(order[np.searchsorted(self._chords.cell[order], cells)])
         address = self.lattice.where(points)[:, None, :]
         wrong = some.predict(address)[:, 0] != self._labels[points]
-        strange = (self._labels[points] != some.first) & (self._labels[points] != some.other)
+        strange = (self._labels[points] != some.first) & (self._labels[points] != some.other)  # a third label
         return strange | (wrong & (some.distance(address)[:, 0] > 1))
 
     # ---- the audit and the result
@@ -353,28 +371,41 @@ class _Counts:
         return self.counts[np.searchsorted(self.points, points)]
 
 
-def differ(counts: np.ndarray) -> np.ndarray:
-    """Whether the points of each group have different label frequencies, beyond the noise of their seeds.
+def contrast(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the points of each group have different label frequencies beyond the noise of their seeds, and how clearly.
 
-    The rule: of all ways to part the group in two, and of all labels, the largest difference of frequencies is at least
-    ``NOISE`` pooled standard errors. Two neighbours of two seeds each that agree among themselves, and differ, are at 2.
+    The rule: of all ways to part a group in two and of all labels in it, take the largest difference of frequencies in units of
+    its pooled standard error. It counts from two standard errors of one comparison (4.6 %) on, shared among the comparisons
+    (Bonferroni): from 2.7 for four corners and two labels. Points whose seeds agree among themselves show no noise: there it
+    counts as soon as two of them differ, as with one seed.
 
     Parameters
     ----------
     counts : seeds with each label, (groups, points, labels).
+
+    Returns
+    -------
+    True where they differ; the largest difference in standard errors.
     """
     points = counts.shape[1]
-    found = np.zeros(len(counts), bool)
-    for picks in itertools.product((False, True), repeat=points - 1):
-        if not any(picks):
-            continue
-        part = np.array([False, *picks])
+    parts = [np.array([False, *p]) for p in itertools.product((False, True), repeat=points - 1) if any(p)]
+    clearest = np.zeros(len(counts))
+    for part in parts:
         a, b = counts[:, part].sum(1), counts[:, ~part].sum(1)
         n, m = a.sum(1, keepdims=True), b.sum(1, keepdims=True)
         pooled = (a + b) / (n + m)
         error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-        found |= np.any((np.abs(a / n - b / m) >= NOISE[points] * error) & (error > 0), axis=1)
-    return found
+        difference = np.abs(a / n - b / m) / np.where(error > 0, error, np.inf)
+        np.maximum(clearest, difference.max(1), out=clearest)
+    present = np.count_nonzero(counts.sum(1), axis=1)
+    limits = np.array([_limit(len(parts) * max(1, k if k > 2 else 1)) for k in range(counts.shape[2] + 1)])
+    agreed = np.all(counts.max(2) == counts.sum(2), axis=1)
+    return (present > 1) & (agreed | (clearest >= limits[present])), clearest
+
+
+def _limit(comparisons: int) -> float:
+    """Standard errors that one of so many comparisons exceeds as seldom as a single one exceeds two."""
+    return NormalDist().inv_cdf(1 - NormalDist().cdf(-2) / comparisons)
 
 
 def _crossings(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
