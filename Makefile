@@ -19,7 +19,8 @@ BENCH ?= orbit quadratic
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH_VENV ?= .venv-torch
-TORCH_TESTS = tests/unit/test_probe_torch.py tests/unit/test_probe_optimizers.py tests/docs/test_readme.py::test_python_block
+TORCH_TESTS = tests/unit/test_probe_torch.py tests/unit/test_probe_optimizers.py tests/unit/test_probe_trainers.py \
+	tests/docs/test_readme.py::test_python_block
 # The first of these that runs and is new enough. A name on PATH may be a stub that fails, so each one is tried.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)

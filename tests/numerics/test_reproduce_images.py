@@ -122,6 +122,8 @@ def test_two_step_laws():
     value, error = images_steps.slope(steps["predicted"], steps["dz"], steps["y"])
     # The frozen Jacobian itself: (2 y + y^2) z, off by exactly y/2.
     assert (value - 1, error) == (pytest.approx(y / 2), pytest.approx(y / 2))
+    assert images_steps.frozen(steps["predicted"], steps["y"]) == pytest.approx(value)
+    assert images_steps.frozen(steps["predicted"], -steps["y"]) == pytest.approx(1 - y / 2)
     rest = images_steps.two_steps(series(np.where(np.arange(60) < 30, 1e-6, 1.0), 1.9 + 1e-3 * np.arange(60)))
     assert images_steps.drift(rest) == pytest.approx(2e-3)
     curvature = 2 + 0.1 * np.sin(np.arange(60.0) / 5 - 1)

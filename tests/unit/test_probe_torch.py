@@ -370,18 +370,21 @@ def test_the_callback_of_lightning() -> None:
     model, batch = small()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     callback = probes.lightning_callback(squared, batch, every=2, budget=None)
-    trainer = types.SimpleNamespace(optimizers=[optimizer], global_step=0)
+    trainer = types.SimpleNamespace(optimizers=[optimizer], global_step=0, accumulate_grad_batches=2)
     callback.on_train_start(trainer, model)
+    losses = []
     for k in range(8):
         loss = squared(model(batch[0]), batch[1])
         loss.backward()
         if k % 2:  # two batches are accumulated
+            losses.append(float(loss.detach()))
             optimizer.step()
             optimizer.zero_grad()
             trainer.global_step += 1
-        callback.on_train_batch_end(trainer, model, {"loss": loss.detach()}, batch, k)
+        callback.on_train_batch_end(trainer, model, {"loss": loss.detach() / 2}, batch, k)
     callback.on_train_end(trainer, model)
-    assert callback.probe.recorder.rows["step"] == [0, 2, 4] and len(callback.probe.recorder.losses) == 4
+    assert callback.probe.recorder.rows["step"] == [0, 2, 4]
+    assert [float(v) for _, v in callback.probe.recorder.losses] == losses  # halves, doubled: exact
     trainer.optimizers = [optimizer, optimizer]
     with pytest.raises(RequestError, match="2 optimisers"):
         callback.on_train_start(trainer, model)

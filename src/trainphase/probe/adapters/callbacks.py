@@ -13,7 +13,13 @@ from trainphase.errors import RequestError
 
 
 def lightning_callback(loss_fn: Any, batch: Any, **options: Any) -> Any:
-    """A Lightning callback that watches training; ``callback.probe`` is the probe, once training has begun.
+    """A Lightning callback that watches training; ``callback.probe`` is the probe, once training has begun::
+
+        watched = lightning_callback(loss_fn, (inputs, targets), every=50, budget=10)
+        lightning.Trainer(max_epochs=10, callbacks=[watched]).fit(module, loader)
+        trainphase.diagnose(watched.probe)
+
+    Import Lightning first. The probe calls ``module(inputs)``, so the module needs its ``forward``.
 
     loss_fn, batch, options : as for :func:`trainphase.probe.torch.watch`; the model and the optimiser are the trainer's.
     Raises RequestError for several optimisers, and what ``watch`` raises.
@@ -22,7 +28,13 @@ def lightning_callback(loss_fn: Any, batch: Any, **options: Any) -> Any:
 
 
 def huggingface_callback(batch: Any, loss_fn: Any = None, **options: Any) -> Any:
-    """A callback of the Hugging Face Trainer; ``callback.probe`` is the probe, once training has begun.
+    """A callback of the Hugging Face Trainer; ``callback.probe`` is the probe, once training has begun::
+
+        watched = huggingface_callback(batch, every=50, mode="eval")
+        transformers.Trainer(model, arguments, train_dataset=data, callbacks=[watched]).train()
+        trainphase.diagnose(watched.probe)
+
+    Import transformers first. ``mode="eval"`` is for models with dropout.
 
     batch : a dict of tensors, as the model takes it. loss_fn : of (outputs, None); by default the ``loss`` that the model
     returns. The losses are those that the trainer logs, so set ``logging_steps`` to a few steps at most.
@@ -63,7 +75,9 @@ class _Lightning(_Callback):
         """One step; ``outputs`` is the loss, or a mapping with it. Accumulated batches count as one step."""
         if getattr(trainer, "global_step", self.probe.recorder.step + 1) <= self.probe.recorder.step:
             return
-        self.probe.step(outputs["loss"] if isinstance(outputs, dict) else outputs)
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        # Lightning hands the loss over divided by the number of batches that a step accumulates.
+        self.probe.step(None if loss is None else loss * getattr(trainer, "accumulate_grad_batches", 1))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Ends."""

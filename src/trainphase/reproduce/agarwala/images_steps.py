@@ -41,6 +41,11 @@ def slope(x: np.ndarray, d: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float(np.sum(x * d) / np.sum(x * x)), float(np.sum(weight * np.abs(y)) / 2)
 
 
+def frozen(x: np.ndarray, y: np.ndarray) -> float:
+    """The slope of the same fit that a frozen Jacobian makes, with the sign of y: 1 + y/2, points counting by x^2."""
+    return 1 + float(np.sum(x * x * y) / np.sum(x * x)) / 2
+
+
 def drift(steps: dict[str, np.ndarray]) -> float:
     """b, the mean of y(t+2) - y(t) where |z_1| < STILL; NaN where there is no such step."""
     still = np.abs(steps["z"]) < STILL
