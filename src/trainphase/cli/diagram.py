@@ -136,8 +136,8 @@ def _refinement(known: dict[str, Any]) -> list[str]:
                      f"{p['horizon_shift_cells']:.2g} cells")
     if not known["audit"]:
         return [*lines, "not audited: how many of the inferred labels are wrong is not known"]
-    rows = [(r["phase"], r["inferred"], r["misses"], r["asked"], f"{100 * r['rate']:.2g}%",
-             f"{100 * r['low']:.2g}% to {100 * r['high']:.2g}%") for r in known["audit"]]
+    rows = [(r["phase"], r["inferred"], r["misses"], r["asked"], f"{100 * r['rate']:.3g}%",
+             f"{100 * r['low']:.3g}% to {100 * r['high']:.3g}%") for r in known["audit"]]
     head = ("inferred phase", "points", "wrong", "of", "share", "95% interval")
     return [*lines, f"audit {known['audits']}: at most {100 * known['wrong_at_most']:.2g}% of the lattice has a wrong label", "",
             output.table(head, rows)]
