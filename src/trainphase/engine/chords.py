@@ -94,8 +94,8 @@ class Chords:
         lattice point there that is given the wrong label is less than a step from the boundary.
         """
         along, start = self._along(), self.lo[:, 0] + self.hi[:, 0]
-        low = self.origin
-        high = np.minimum(low + np.array([lattice.stride(int(k)) for k in self.level]).reshape(-1, 2), np.array(lattice.shape) - 1)
+        low, strides = self.origin, np.array([lattice.stride(int(k)) for k in self.level]).reshape(-1, 2)
+        high = np.minimum(low + strides, np.array(lattice.shape) - 1)
         found = []
         for at in CHECKS:
             middle = start + at * along

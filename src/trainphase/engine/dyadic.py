@@ -59,7 +59,7 @@ class Dyadic:
 
     def flat(self, addresses: np.ndarray) -> np.ndarray:
         """Flat indices of addresses (..., d)."""
-        return np.ravel_multi_index(tuple(np.moveaxis(addresses, -1, 0)), self.shape)
+        return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(addresses, -1, 0)), self.shape))
 
     def coarse(self) -> np.ndarray:
         """Flat indices of the points of the start level, sorted."""
@@ -77,9 +77,7 @@ class Dyadic:
         high = np.minimum(low + np.array(self.stride(level)), np.array(self.shape) - 1)
         ends = (low, high)
         picks = itertools.product((0, 1), repeat=len(self.shape))
-        return np.stack(
-            [np.ravel_multi_index(tuple(ends[e][:, k] for k, e in enumerate(p)), self.shape) for p in picks], -1
-        )
+        return np.stack([np.ravel_multi_index(tuple(ends[e][:, k] for k, e in enumerate(p)), self.shape) for p in picks], -1)
 
     def children(self, level: int, cells: np.ndarray) -> np.ndarray:
         """The cells of the level below that make up the given ones, sorted."""
