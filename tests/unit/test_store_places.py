@@ -68,7 +68,7 @@ def test_a_second_writer_is_refused_until_the_first_is_done_or_dead(url, monkeyp
     files, root = fsspec.core.url_to_fs(url)
     with make(url) as store:
         assert store.place.writers() == [f"a run of the whole store, process {os.getpid()} on {os.uname().nodename}"]
-        with pytest.raises(StoreError, match="another run is writing the store .* on "):
+        with pytest.raises(StoreError, match=r"another run is writing the store .* on "):
             make(url)
     make(url).close()
     sign = {"host": "elsewhere", "process": 1, "at": time.time()}
