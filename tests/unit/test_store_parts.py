@@ -18,7 +18,8 @@ from trainphase.errors import StoreError
 def test_parts_are_disjoint_and_together_all_tiles(tmp_path):
     stores = [make(tmp_path / "s", part=(k, 4)) for k in range(1, 5)]
     owned = [store.own() for store in stores]
-    assert sorted(tile for own in owned for tile in own) == stores[0].tiling.tiles() and max(map(len, owned)) - min(map(len, owned)) <= 1
+    assert sorted(tile for own in owned for tile in own) == stores[0].tiling.tiles()
+    assert max(map(len, owned)) - min(map(len, owned)) <= 1
     assert stores[1].own([(0, 1), (0, 0)]) == [(0, 1)]
     for store in stores:
         store.close()
