@@ -12,6 +12,7 @@ PYTEST_ARGS ?=
 # More arguments for the demonstration and for the benchmark.
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+SOAK_ARGS ?=
 # The benchmarks to run: orbits of the cubic map, and quadratic regression models.
 BENCH ?= orbit quadratic
 # PyTorch, for the tests of its probe: an environment of its own, since nobody else needs it. The index has builds for the CPU,
@@ -35,7 +36,7 @@ SETUP_INPUTS = pyproject.toml $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-torch lint format types layers check bench lock clean
+.PHONY: help demo test test-torch lint format types layers check bench soak lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +66,9 @@ check: lint types layers test ## all of the above checks
 
 bench: $(DEV_READY) ## compare with the loops people write, about ten minutes (BENCH_ARGS=--quick: one; BENCH=orbit: one of them)
 	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python "benchmarks/$$name.py" $(BENCH_ARGS) || exit $$?; done
+
+soak: $(DEV_READY) ## kill sweeps at random 200 times and see that nothing is lost, about ten minutes (SOAK_ARGS="20 7": 20 kills, seed 7)
+	$(BIN)/python scripts/soak.py $(SOAK_ARGS)
 
 lock: pyproject.toml ## choose the newest versions that pyproject allows and pin them in requirements/ci.txt
 	requirements/lock "$(PYTHON)"

@@ -31,6 +31,8 @@ CONFINED = {
     "zarr": ("src/trainphase/engine/_layout.py",),
     "fsspec": ("src/trainphase/engine/_remote.py",),
     "torch": ("src/trainphase/probe/adapters/torch_adapter.py",),
+    "dask": ("src/trainphase/cli/executors.py",),
+    "distributed": ("src/trainphase/cli/executors.py",),
     "pickle": (),
     "marshal": (),
     "shelve": (),
@@ -146,7 +148,7 @@ def imported_packages(path: Path) -> set[str]:
 
 def distributions(imported: set[str]) -> set[str]:
     """The names under which imported packages are installed."""
-    return {{"sklearn": "scikit-learn"}.get(package, package) for package in imported}
+    return {{"sklearn": "scikit-learn", "google_crc32c": "google-crc32c"}.get(package, package) for package in imported}
 
 
 def declared_packages() -> set[str]:

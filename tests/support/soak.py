@@ -2,7 +2,7 @@
 
     python soak.py STORE EVENTS EXECUTOR WORKERS PAUSE
 
-A sweep of 225 tiles runs in this process, in a pool of processes, on a Dask cluster of its own or on one started by hand.
+A sweep of 100 tiles runs in this process, in a pool of processes, on a Dask cluster of its own or on one started by hand.
 The driver, a worker or the scheduler gets SIGKILL, the driver SIGTERM, or a process's files may grow no further (a full
 disk), at random moments; then the sweep is started again. After every one of them: no tile that was stored is lost, and
 none is computed again. When the store is complete its bytes are those of an undisturbed sweep, and another is begun.
@@ -14,6 +14,7 @@ process and needs no space. The tiles are toys and JAX is never started, so that
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import resource
@@ -29,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-SIDE, TILE = 75, 5  # 15 x 15 tiles
+SIDE, TILE = 50, 5  # 10 x 10 tiles
 PATIENCE = 60.0  # seconds that any one wait may take
 
 KINDS = ("driver", "driver asked", "driver of a pool", "worker of a pool", "worker of dask", "driver of dask", "scheduler",
@@ -124,14 +125,14 @@ class Soak:
         """Start (or resume) a sweep and kill what ``kind`` says; counted if the sweep was still under way."""
         of_dask, of_pool = "dask" in kind or kind == "full disk of a worker", "pool" in kind
         if kind == "scheduler":
-            with self.cluster() as (scheduler, address), self.driver(address, 2, 0.03) as child:
+            with self.cluster() as (scheduler, address), self.driver(address, 2, 0.05) as child:
                 self._moment(child)
                 hit = child.poll() is None
                 os.kill(scheduler.pid, signal.SIGKILL)
                 self._ended(kind, child, hit, 1, "gone")
             return
-        executor = "dask" if of_dask else "local"
-        with self.driver(executor, 2 if of_dask or of_pool else 1, 0.03 if of_dask or of_pool else 0.003) as child:
+        workers, pause = (2, 0.05) if of_dask or of_pool else (1, 0.005)
+        with self.driver("dask" if of_dask else "local", workers, pause) as child:
             self._moment(child)
             hit = child.poll() is None
             if kind == "worker of dask":
@@ -165,7 +166,7 @@ class Soak:
     def _kill_worker(self, kind: str, child: subprocess.Popen[bytes]) -> None:
         self._moment(child)
         victim = self._worker(child)
-        if child.poll() is None and victim is not None and alive(victim) and len(self.ledger()) < self.tiles - 20:
+        if child.poll() is None and victim is not None and alive(victim) and len(self.ledger()) < self.tiles - 10:
             os.kill(victim, signal.SIGKILL)
             self.counts[kind] += 1
             self._check()
@@ -257,8 +258,6 @@ class Soak:
             stack.callback(lambda: [(each.kill(), each.wait()) for each in started])
             wait_for(lambda: place.exists() and place.read_text().rstrip().endswith("}"))
             started += [subprocess.Popen(worker, **quiet) for _ in range(2)]
-            import json
-
             yield first, json.loads(place.read_text())["address"]
 
 

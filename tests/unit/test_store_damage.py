@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import FIELDS, contents, fill, make
 
 from trainphase.engine.store import MANIFEST, Field, Store
-from trainphase.errors import StoreError
+from trainphase.errors import StoreError, WriteError
 
 
 def refused(path, says: str) -> None:
@@ -191,3 +193,81 @@ def test_resuming_is_idempotent_for_any_subset_of_tiles(whole, written, torn):
                 assert done == expected
                 fill(store, sorted(set(store.tiling.tiles()) - done))
         assert contents(path) == contents(whole)
+
+
+# -- a thousand flipped bits, a full disk --------------------------------------------------------
+
+
+def test_every_one_of_a_thousand_flipped_bits_is_detected_and_mended_and_none_is_served(copy, whole, rng):
+    sizes = {name: len(data) for name, data in contents(whole).items()}
+    names = [n for n in sizes if n.count("/") > 2 or (n.startswith("ledger/") and n[7].isdigit())]
+    flips = 0
+    while flips < 1000:
+        # One bit in one file of each of some tiles, then the next sweep. Bits are drawn evenly over all files.
+        hit: dict[tuple[int, ...], str] = {}
+        weights = np.array([sizes[name] for name in names], float)
+        for name in rng.choice(names, 14, p=weights / weights.sum()):
+            index = tile_of(str(name))
+            if index in hit:
+                continue
+            hit[index] = str(name)
+            raw = bytearray((copy / str(name)).read_bytes())
+            raw[rng.integers(len(raw))] ^= 1 << rng.integers(8)
+            (copy / str(name)).write_bytes(raw)
+        flips += len(hit)
+        with make(copy) as store:
+            for index, name in hit.items():
+                if name.count("/") > 2:
+                    with pytest.raises((ValueError, RuntimeError)):
+                        store.read(index)
+            done, damaged = store.verify()
+            assert damaged == set(hit) and done == set(store.tiling.tiles()) - damaged
+            fill(store, damaged)
+    assert contents(copy) == contents(whole)
+
+
+def tile_of(name: str) -> tuple[int, ...]:
+    parts = name.removeprefix("ledger/").removesuffix(".json").split(".") if name.startswith("ledger") else name.split("/")[2:4]
+    return int(parts[0]), int(parts[1])
+
+
+def test_a_damaged_chunk_is_no_part_of_a_data_set(copy):
+    chunk = copy / "loss/c/1/1"
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    with pytest.raises(StoreError, match=r"tile 1\.1 .* is damaged"):
+        Store.open(copy).load()
+
+
+def test_a_full_disk_ends_in_a_sentence_and_the_store_resumes(tmp_path, whole, monkeypatch):
+    real, left = os.write, [4000]  # bytes of space
+
+    def write(fd, data):
+        taken = min(len(data), left[0])
+        left[0] -= taken
+        if taken == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, bytes(data[:taken]))
+
+    with make(tmp_path / "s") as store:
+        monkeypatch.setattr(os, "write", write)
+        with pytest.raises(WriteError, match=r"could not be written \(No space left on device\).*same command") as caught:
+            fill(store)
+        assert caught.value.exit_code == 1
+        monkeypatch.undo()
+    assert not [name for name in contents(tmp_path / "s") if name.endswith(".partial")]
+    with make(tmp_path / "s") as store:
+        done, damaged = store.verify()
+        assert done and not damaged
+        fill(store, set(store.tiling.tiles()) - done)
+    assert contents(tmp_path / "s") == contents(whole)
+
+
+def test_a_hole_is_told_until_the_tile_is_tried_again(tmp_path, whole):
+    with make(tmp_path / "s") as store:
+        fill(store, [t for t in store.tiling.tiles() if t != (1, 2)])
+        store.fail((1, 2), "ZeroDivisionError: at 1")
+    assert Store.open(tmp_path / "s").holes() == {(1, 2): "ZeroDivisionError: at 1"}
+    with make(tmp_path / "s") as store:
+        assert (1, 2) not in store.verify()[0] and store.holes() == {}
+        fill(store, [(1, 2)])
+    assert contents(tmp_path / "s") == contents(whole)
