@@ -100,7 +100,8 @@ def test_boundaries_are_lines_and_stand_in_the_dataset(both: tuple[tp.Diagram, t
     data = fine.dataset
     for k, line in enumerate(fine.boundaries):
         mine = data["boundary"].values == k
-        np.testing.assert_array_equal(np.stack([data["boundary_z"].values[mine], data["boundary_T"].values[mine]], 1), line["points"])
+        points = np.stack([data[f"boundary_{name}"].values[mine] for name in "zT"], 1)
+        np.testing.assert_array_equal(points, line["points"])
     doc = json.loads(json.dumps(fine.to_json()))
     assert doc["refinement"]["lattice"] == 129**2 and doc["refinement"]["audits"] >= 1
     assert sum(row["asked"] for row in doc["refinement"]["audit"]) == 600
@@ -160,7 +161,7 @@ def test_points_without_a_run_have_no_label_in_any_vocabulary() -> None:
         ({"a": tp.linspace(0, 1, 9), "b": 0.1, "tol": 0.1}, "belongs to a refined diagram"),
         ({"a": tp.linspace(0, 1, 9), "b": 0.1, "audit": 5}, "belongs to a refined diagram"),
         ({"a": tp.linspace(0, 1, 9), "b": 0.1, "refine": True, "tol": 2.0}, "between 0 and 1"),
-        ({"a": tp.linspace(0, 1, 9), "b": tp.linspace(0, 1, 9), "refine": True, "tol": 0.1, "seeds": 2}, "leave --tol or --seeds"),
+        ({"a": tp.linspace(0, 1, 9), "b": tp.linspace(0, 1, 9), "refine": True, "tol": 0.1, "seeds": 2}, "--tol or --seeds"),
     ],
 )
 def test_what_cannot_be_refined_is_said(given: dict[str, Any], says: str) -> None:
