@@ -188,7 +188,7 @@ class Refine:
         if len(self.lattice.shape) == 1:  # subdivision without a ring is bisection
             self._split(level, cells, False)
             return
-        if min(self.lattice.stride(level)) >= SMALLEST_CHORD:
+        if max(self.lattice.stride(level)) >= SMALLEST_CHORD:
             sure = self._sure[self.lattice.corners(level, cells)]
             made, clean = Chords.cut(self.lattice, level, cells, sure)
             self._cells[level][made.cell] = CHORD
@@ -228,6 +228,8 @@ class Refine:
 
         Beside a point that a smaller neighbour asked for, such a cell is subdivided down to that neighbour's size at once.
         """
+        if self._cells[0].size == 0:  # a lattice of one point has no cell
+            return False
         points = np.concatenate([self._watched, *self._told[self._seen :]])
         self._seen = len(self._told)
         touching = self.lattice.holding(points)
@@ -299,7 +301,11 @@ class Refine:
             np.copyto(values, state, where=state < MOST_LABELS)
             if level:
                 values = self.lattice.widen(level, values)
-        labels = np.pad(values, [(0, n - m) for n, m in zip(self.lattice.shape, values.shape, strict=True)], mode="edge")
+        labels = np.pad(
+            values,
+            [(0, n - m) for n, m in zip(self.lattice.shape, values.shape, strict=True)],
+            mode="edge" if values.size else "empty",
+        )
         self._chords.paint(self.lattice, labels)
         flat = labels.reshape(-1)
         for points in self._told:
