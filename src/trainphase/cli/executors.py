@@ -123,13 +123,14 @@ class DaskExecutor(Executor):
         self._open: dict[Any, _DaskFuture] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
+        self._workers = len(client.scheduler_info(n_workers=-1)["workers"])
         self._seen: tuple[float, set[str]] = (-1e9, set())
         threading.Thread(target=self._watch, name="dask workers", daemon=True).start()
 
     @property
     def workers(self) -> int:
-        """How many workers there are now, at least 1."""
-        return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        """How many workers there were a moment ago, at least 1."""
+        return max(1, self._workers)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have a worker compute ``fn(*args)``."""
@@ -174,8 +175,8 @@ class DaskExecutor(Executor):
                 if self.client.status == "closed":
                     self._break(f"the scheduler at {self.address} is gone")
                     return
-                if self.client.scheduler_info()["workers"]:
-                    there = time.monotonic()
+                self._workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
+                there = time.monotonic() if self._workers else there
             if time.monotonic() - there > NOBODY:
                 self._break(f"the scheduler at {self.address} has had no worker for {NOBODY:g} s")
                 return

@@ -94,10 +94,10 @@ def system(reference: str) -> SystemInfo:
     Its parameters are its fields, or the arguments of the function. RequestError where it is no system.
     """
     environment.prepare_jax()  # the file brings JAX in, and flags are read once
-    name, _, attribute = reference.rpartition(":")
-    found = _named(reference, "the system", "Model")
-    full = Path(name).expanduser().resolve()
+    path, attribute = _split(reference, "the system", "Model")
+    full = path.resolve()
     made = FromFile(str(full), attribute, hashlib.sha256(full.read_bytes()).hexdigest())
+    found = made.found()
     params = tuple(_param(key, default) for key, default in _defaults(found).items() if not isinstance(default, bool))
     if not params:
         raise RequestError(f"the system {shown(reference)} has no parameters; give its class fields, such as rate: float")
@@ -123,17 +123,23 @@ def _param(name: str, default: Any) -> Param:
     return Param(name, "text" if isinstance(default, str) else "float", default, "of your own system")
 
 
-def _named(reference: str, option: str, what: str) -> Any:
-    """The object that FILE.py:OBJECT names, as it is."""
+def _split(reference: str, option: str, what: str) -> tuple[Path, str]:
+    """File and name of FILE.py:OBJECT; RequestError when there is no such file."""
     name, colon, attribute = reference.rpartition(":")
     path = Path(name).expanduser()
     if not colon or not attribute or path.suffix != ".py":
         raise RequestError(f"{option} {shown(reference)} names no object; give FILE.py:OBJECT, such as net.py:{what}")
     if not path.is_file():
         raise RequestError(f"{option} {shown(reference)}: there is no file {shown(name)}; give the one with the {what}")
+    return path, attribute
+
+
+def _named(reference: str, option: str, what: str) -> Any:
+    """The object that FILE.py:OBJECT names, as it is."""
+    path, attribute = _split(reference, option, what)
     module = _run(path, option)
     if not hasattr(module, attribute):
-        raise RequestError(f"{option} {shown(reference)}: {shown(name)} has no {shown(attribute)}; name what it defines")
+        raise RequestError(f"{option} {shown(reference)}: {shown(str(path))} has no {shown(attribute)}; name what it defines")
     return getattr(module, attribute)
 
 

@@ -6,11 +6,11 @@ worker costs the tiles it was at and nothing else. What is done is the store's l
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import (
-    FIRST_COMPLETED,
     BrokenExecutor,
     CancelledError,
     Executor,
@@ -19,13 +19,14 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 import numpy as np
 
 from trainphase.engine.lattice import Index
 from trainphase.engine.store import Store
-from trainphase.errors import TrainphaseError
+from trainphase.errors import StoreError, TrainphaseError
 
 Compute = Callable[[Index], Mapping[str, np.ndarray]]
 
@@ -112,7 +113,7 @@ def sweep(
         core (JAX does). An executor that is passed in is left running.
     retries : how often a tile whose computation raises is tried again before it is listed as failed. The store keeps
         the list (``Store.holes``), and the next sweep tries those tiles again.
-    in_flight : how many tiles are submitted at a time; by default twice the executor's workers.
+    in_flight : how many tiles are submitted at a time; by default twice the executor's workers, however many it has then.
     done : the tiles that the store holds whole, when the caller knows them: what ``Store.verify`` said, once, for
         many sweeps of one store (the rounds of a refinement). The tiles computed here are added to it. Without it
         the store is verified here.
@@ -129,7 +130,6 @@ def sweep(
     tiles = store.own(list(dict.fromkeys(tuple(t) for t in tiles)))
     progress = progress or Quiet()
     pool = executor or ThreadPoolExecutor(1, thread_name_prefix="tile")
-    limit = in_flight or 2 * _workers(pool)
     pending: dict[Future[Index], Index] = {}
     finished = True
     try:
@@ -140,7 +140,7 @@ def sweep(
         progress.start(len(tiles), len(tiles) - len(todo))
         if (scale := getattr(progress, "scale", None)) is not None and tiles:
             scale(sum(math.prod(store.tiling.extent(t)) for t in tiles) / len(tiles), _workers(pool) if executor else 1)
-        computed, failed = _drive(pool, pending, compute, store, todo, limit, retries, progress)
+        computed, failed = _drive(pool, pending, compute, store, todo, lambda: in_flight or 2 * _workers(pool), retries, progress)
         done.update(computed)
         for index, why in failed.items():
             store.fail(index, why)
@@ -166,26 +166,30 @@ def _drive(
     compute: Compute,
     store: Store,
     todo: list[Index],
-    limit: int,
+    limit: Callable[[], int],
     retries: int,
     progress: Progress,
 ) -> tuple[list[Index], dict[Index, str]]:
-    """Keep at most ``limit`` tiles submitted until all are settled; ``pending`` holds those under way."""
+    """Keep at most ``limit()`` tiles submitted until all are settled; ``pending`` holds those under way."""
     computed: list[Index] = []
     failed: dict[Index, str] = {}
     attempts: dict[Index, int] = {}
     queue = iter(todo)
     again: list[Index] = []
+    # Futures announce themselves: to ask each of thousands would cost milliseconds per tile.
+    settled: SimpleQueue[Future[Index]] = SimpleQueue()
     while True:
-        while len(pending) < limit:
+        most = limit()
+        while len(pending) < most:
             index = again.pop() if again else next(queue, None)
             if index is None:
                 break
-            pending[pool.submit(_work, compute, store, index)] = index
+            future = pool.submit(_work, compute, store, index)
+            pending[future] = index
+            future.add_done_callback(settled.put)
         if not pending:
             return computed, failed
-        ready, _ = wait(pending, timeout=_WAIT_SECONDS, return_when=FIRST_COMPLETED)
-        for future in ready:
+        for future in _taken(settled):
             index = pending.pop(future)
             why = CancelledError("the executor dropped it") if future.cancelled() else future.exception()
             if why is None:
@@ -199,6 +203,16 @@ def _drive(
             else:
                 failed[index] = f"{type(why).__name__}: {why}" if str(why) else type(why).__name__
             progress.advance(1)
+
+
+def _taken(settled: SimpleQueue[Future[Index]]) -> list[Future[Index]]:
+    """All that has come, after waiting for the first of it; nothing, when the wait was long."""
+    found = []
+    with contextlib.suppress(Empty):
+        found.append(settled.get(timeout=_WAIT_SECONDS))
+        while True:
+            found.append(settled.get_nowait())
+    return found
 
 
 def _work(compute: Compute, store: Store, index: Index) -> Index:
@@ -229,7 +243,10 @@ def _drain(pending: dict[Future[Index], Index], own: Executor | None) -> bool:
 
 
 def _kept(store: Store, tiles: list[Index]) -> str:
-    kept = sum(store.has(index) for index in tiles)
+    try:
+        kept = len(store.claimed().intersection(tiles))
+    except StoreError as why:
+        return str(why)
     return f"{kept} of {len(tiles)} tiles are kept in {store.path}; give the same command again to continue"
 
 
