@@ -128,7 +128,8 @@ def row(case: str, budget: float | None, steps: int, turns: int) -> dict[str, An
     told = loop(case, steps, budget, True, check=True)[1]
     errors = told.pop("errors") or [float("nan")]
     return told | {
-        "loop": case, "budget": budget, "steps": steps, "overhead": statistics.median(ratios), "least": min(ratios), "worst": max(ratios),
+        "loop": case, "budget": budget, "steps": steps,
+        "overhead": statistics.median(ratios), "least": min(ratios), "worst": max(ratios),
         "with_setup": statistics.median(setups), "median_error": statistics.median(errors), "worst_error": max(errors),
     }  # fmt: skip
 
