@@ -64,8 +64,9 @@ layers: $(DEV_READY) ## check that imports go downwards only
 
 check: lint types layers test ## all of the above checks
 
-bench: $(DEV_READY) ## compare with the loops people write, about ten minutes (BENCH_ARGS=--quick: one; BENCH=orbit: one of them)
-	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python "benchmarks/$$name.py" $(BENCH_ARGS) || exit $$?; done
+bench: $(if $(filter-out probe,$(BENCH)),$(DEV_READY)) $(if $(filter probe,$(BENCH)),$(TORCH_READY)) ## compare with the loops people write, about ten minutes (BENCH_ARGS=--quick: one; BENCH=orbit: one of them)
+	@for name in $(BENCH); do echo "== $$name"; python=$(BIN)/python; [ "$$name" != probe ] || python=$(TORCH_VENV)/bin/python; \
+		"$$python" "benchmarks/$$name.py" $(BENCH_ARGS) || exit $$?; done
 
 soak: $(DEV_READY) ## kill sweeps at random 200 times and see that nothing is lost, about ten minutes (SOAK_ARGS="20 7": 20 kills, seed 7)
 	$(BIN)/python scripts/soak.py $(SOAK_ARGS)

@@ -305,7 +305,7 @@ _NETWORKS = (
         "trainphase.systems.mlp:mlp",
         (
             Param("lr", "float", 0.1, "step size", "step size", 0.0, open_lo=True),
-            Param("width", "int", 32, "units of each hidden layer", "units", 1, 1e5),
+            Param("width", "int", 32, "neurons of each hidden layer", "neurons", 1, 1e5),
             Param("depth", "int", 2, "hidden layers", "layers", 0, 100),
             Param("activation", "choice", "tanh", "of the hidden layers",
                   choices=("tanh", "relu", "erf", "gelu", "silu", "elu", "softplus", "sigmoid", "linear")),

@@ -197,6 +197,16 @@ def test_limits_are_the_outer_edges_of_the_cells() -> None:
     assert ax.get_ylim() == (-0.5, 2.5)
 
 
+def test_few_round_values_have_the_ticks() -> None:
+    ax = plane.draw(map_over(np.geomspace(1e-2, 1, 6), np.array([8.0, 16.0, 32.0])))
+    assert ax.get_yscale() == "log" and ax.get_yticks().tolist() == [8, 16, 32] and ax.get_yticks(minor=True).size == 0
+    assert [ax.yaxis.get_major_formatter()(v) for v in ax.get_yticks()] == ["8", "16", "32"]
+    # 0.0251 is no round number, and ticks at 1 and 1.1 beside 100 would overlap.
+    assert 0.1 in np.round(ax.get_xticks(), 12) and ax.get_xticks(minor=True).size > 9
+    ax = plane.draw(map_over(np.array([1.0, 1.1, 100.0]), np.linspace(0, 2, 3)))
+    assert ax.get_xticks().tolist() != [1, 1.1, 100] and ax.get_yticks().tolist() == [0, 1, 2]
+
+
 def test_labels_have_units_and_pure_numbers_have_none() -> None:
     ax = plane.draw(map_over(np.linspace(0, 1, 4), np.linspace(0, 1, 4)))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("lr (step size)", "scale")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import trainphase as tp
-from trainphase import catalog
+from trainphase import catalog, march
 from trainphase.data import images
 from trainphase.data.standard import labelled
 from trainphase.systems.mlp import ACTIVATIONS, INITS, mlp, weights
@@ -114,3 +114,16 @@ def test_a_search_for_the_largest_step_size_asks_for_few_runs() -> None:
     assert abs(last.at / largest - 1) < 5e-3 and last.width < 5e-3 * largest
     # 33 of the scan; two changes, of 9 points each and 8 of the audit, and a round or two where labels surprise.
     assert told == list(range(1, found.evaluations + 1)) and found.evaluations <= 33 + 2 * (9 + 8) + 20
+
+
+def test_a_diagram_is_compiled_once_per_width() -> None:
+    compiled: Any = march._advance
+
+    def work(**given: Any) -> int:
+        before = compiled._cache_size()
+        tp.diagram("mlp", lr=tp.logspace(0.05, 0.5, 4), n=8, steps=400, **given)
+        return compiled._cache_size() - before
+
+    assert work(width=3) == 1
+    # Other weights are numbers, and no other program.
+    assert work(width=3, seed=tp.values([1, 2])) == work(width=3, seed=2, gain=0.5) == 0

@@ -1,4 +1,4 @@
-"""What the PyTorch probe reads of an optimiser that is not plain: a step size that begins with 0, a wrapper around another."""
+"""What the PyTorch probe reads of an optimiser that is not plain, and what it says of a run that is too short."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import types
 
 import pytest
 
+import trainphase as tp
 from trainphase.probe.adapters import torch_settings
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'trainphase[torch]'")
@@ -46,3 +47,15 @@ def test_an_optimiser_within_a_wrapper() -> None:
     wrapper = types.SimpleNamespace(optimizer=torch.optim.SGD(model.parameters(), lr=0.3))
     found = torch_settings.read(wrapper, list(model.parameters()))
     assert found is not None and found.lr == 0.3
+
+
+def test_a_short_run_says_how_to_get_more_measurements() -> None:
+    model, batch = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with probes.watch(model, squared, batch, optimizer, every=20, budget=None) as probe:
+        for _ in range(40):
+            probe.step(step(model, batch, optimizer))
+    found = tp.diagnose(probe, show=False)
+    assert found.phase == "undecided"
+    assert found.advice.startswith("there were only 3 measurements of the sharpness in 40 steps")
+    assert found.advice.endswith("lower every from 20 to 2")

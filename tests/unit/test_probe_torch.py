@@ -325,14 +325,6 @@ def test_a_loss_that_is_not_finite_is_divergence_with_its_step() -> None:
     assert probe.recorder.rows["step"] == [0, 4, 8, 12, 16]
 
 
-def test_a_short_run_says_how_to_get_more_measurements() -> None:
-    model, batch = small()
-    found = tp.diagnose(watched(model, batch, torch.optim.SGD(model.parameters(), lr=0.01), 40, every=20, tol=1e-3), show=False)
-    assert found.phase == "undecided"
-    assert found.advice.startswith("there were only 3 measurements of the sharpness in 40 steps")
-    assert found.advice.endswith("lower every from 20 to 2")
-
-
 def test_attention_and_dictionaries_as_transformers_have_them() -> None:
     class Transformer(nn.Module):
         def __init__(self) -> None:

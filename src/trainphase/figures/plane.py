@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import ListedColormap
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from trainphase.errors import RequestError
 from trainphase.figures import style
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     import xarray
 
 Lines = Iterable[Mapping[str, Any]]
+# Values have ticks of their own up to so many.
+MOST_TICKS = 9
 
 
 def draw(
@@ -62,6 +66,8 @@ def draw(
         x, y = (style.coordinate(dataset, name) for name in axes)
         codes = _rows(words.consensus(dataset["phase"]), x, y)
         _scales(target, x, y)
+        _round_ticks(target.xaxis, x)
+        _round_ticks(target.yaxis, y)
         style.phase_cells(target, (x.edges, x.regular), (y.edges, y.regular), codes, words)
         handles: list[Any] = list(style.phase_handles(codes, words))
         if unstable:
@@ -97,6 +103,17 @@ def _rows(values: np.ndarray, x: Scale, y: Scale) -> np.ndarray:
 def _scales(ax: Axes, x: Scale, y: Scale) -> None:
     ax.set_xscale("log" if x.log else "linear")
     ax.set_yscale("log" if y.log else "linear")
+
+
+def _round_ticks(axis: Axis, scale: Scale) -> None:
+    """Ticks at the values themselves, and nowhere else, where they are few and round and not crowded: widths 8, 16, 32."""
+    x, at = scale.values, scale.positions
+    few = 1 < x.size <= MOST_TICKS and np.all(x == [float(f"{value:.3g}") for value in x])
+    if not few or np.min(np.diff(at)) < (at[-1] - at[0]) / (2 * MOST_TICKS):
+        return
+    axis.set_major_locator(FixedLocator(scale.values.tolist()))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _line(ax: Axes, points: np.ndarray, exact: bool) -> None:
