@@ -159,6 +159,8 @@ class Refine:
 
     def _look(self, level: int) -> np.ndarray:
         """Classify the waiting cells of a level; the corners that are still missing."""
+        if not any(c.size for c in self._waiting[level]):
+            return np.zeros(0, np.int64)
         cells = np.unique(np.concatenate(self._waiting[level]))
         cells = cells[self._cells[level][cells] == WAITING]
         corners = self.lattice.corners(level, cells)
@@ -200,6 +202,8 @@ class Refine:
 
     def _split(self, level: int, cells: np.ndarray, ring: bool) -> None:
         """Let the children of cells wait for their corners."""
+        if cells.size == 0:
+            return
         cells = self.lattice.around(level, cells) if ring else cells
         cells = cells[self._cells[level][cells] != SPLIT]
         self._cells[level][cells] = SPLIT
