@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chisquare
 
-from trainphase.engine.audit import draw, interval
+from trainphase.engine.audit import Audited, draw, interval, overall
 from trainphase.engine.sampling import Refine
 
 
@@ -48,14 +48,14 @@ def covered(count, audits, seeds):
     return held, missed
 
 
-@pytest.mark.parametrize(("count", "audits"), [(1, 1), (6, 1), (6, 3)])
+@pytest.mark.parametrize(("count", "audits"), [(1, 1), (6, 3)])
 def test_islands_between_the_points_are_reported_within_the_interval(count, audits):
-    seeds = 60
+    seeds = 50
     held, missed = covered(count, audits, seeds)
     # At least 95 % of the intervals hold the truth. With exactly 95 %, fewer than this happens once in a thousand times.
     assert held >= binom.ppf(0.001, seeds, 0.95)
-    if (count, audits) == (6, 1):  # some 50 of 16 000 points are in islands: an audit of 150 meets one in three times
-        assert missed > 5
+    if (count, audits) == (1, 1):  # some 10 of 16 000 points are in the island: an audit of 150 meets it in ten times
+        assert missed > 0
 
 
 def test_without_an_audit_nothing_is_reported():
@@ -79,13 +79,13 @@ def test_undecided_and_failed_points_are_labels_like_any_other():
     plane[:, 100:] = 3
     plane[200:, 150:] = 4
     result = refine(plane, audit=300)
-    assert [r.label for r in result.audit] == [0, 3, 4] and all(r.asked == 100 for r in result.audit)
+    assert [r.label for r in result.audit] == [0, 3, 4] and all(r.asked >= 50 for r in result.audit)
     assert sum(r.inferred for r in result.audit) == plane.size - result.evaluations + sum(r.asked for r in result.audit)
 
 
 @settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 5000), st.integers(0, 99))
-def test_a_draw_takes_unknown_points_once_and_every_label_its_share(rows, columns, count, seed):
+def test_a_draw_takes_unknown_points_once_and_leaves_no_label_out(rows, columns, count, seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, (rows, columns)).astype(np.uint8)
     known = rng.random((rows, columns)) < 0.3
@@ -93,9 +93,9 @@ def test_a_draw_takes_unknown_points_once_and_every_label_its_share(rows, column
     assert np.array_equal(points, np.unique(points)) and not known.ravel()[points].any()
     sizes = np.bincount(labels[~known], minlength=4)
     got = np.bincount(labels.ravel()[points], minlength=4)
-    assert points.size == min(count, sizes.sum()) or points.size >= count - 3  # what does not divide is left over
-    short = got < sizes  # no label that has more gets less than another
-    assert not short.any() or got.max() <= got[short].min() + 1
+    assert min(count, sizes.sum()) - 8 <= points.size <= count  # what does not divide is left over
+    assert np.all(got >= np.minimum(sizes, count // 2 // 4))  # half of the sample is shared equally
+    assert np.all(got >= np.minimum(sizes, sizes * (count // 2) // max(1, sizes.sum()) - 1))  # the rest goes by size
 
 
 def test_a_draw_is_uniform_within_a_label():
@@ -107,7 +107,7 @@ def test_a_draw_is_uniform_within_a_label():
     for label in (0, 1):
         mine = hits[(labels == label).ravel() & ~known.ravel()]
         # Draws without replacement scatter less than the test assumes, so that it is the stricter against a trend.
-        assert mine.sum() == 4 * 2000 and chisquare(mine).pvalue > 1e-3
+        assert mine.sum() >= 3 * 2000 and chisquare(mine).pvalue > 1e-3
     assert hits[known.ravel()].sum() == 0
 
 
@@ -117,3 +117,20 @@ def test_the_interval_is_clopper_and_pearson_s():
     low, high = interval(7, 100, 0.95)  # by its definition: the rates at which as few or as many have a chance of 2.5 %
     assert binom.sf(6, 100, low) == pytest.approx(0.025) and binom.cdf(7, 100, high) == pytest.approx(0.025)
     assert interval(0, 0, 0.95) == (0.0, 1.0)
+
+
+def test_the_bound_of_the_whole_holds_whatever_the_rates_of_the_labels():
+    rng, rates, total = np.random.default_rng(5), (0.002, 0.05, 0.3), 100_000
+    sizes, asked = (70_000, 25_000, 2_000), (250, 130, 60)
+    truth = sum(n * p for n, p in zip(sizes, rates, strict=True)) / total
+    held, trials = 0, 400
+    for _ in range(trials):
+        found = rng.binomial(asked, rates)
+        rows = tuple(Audited(k, n, m, int(x), x / m, 0, 1) for k, (n, m, x) in enumerate(zip(sizes, asked, found, strict=True)))
+        held += overall(rows, total, 0.95)[1] >= truth
+    assert held >= binom.ppf(0.001, trials, 0.975)  # one of the two tails
+    # One rate for all and no miss: Clopper and Pearson's bound itself.
+    even = tuple(Audited(k, 30_000, 100, 0, 0.0, 0, 1) for k in range(3))
+    assert overall(even, 100_000, 0.95) == (0.0, pytest.approx(0.9 * interval(0, 300, 0.95)[1]))
+    whole = (Audited(0, 100, 100, 7, 0.07, 0, 1),)  # all of them were asked for, and so put right
+    assert overall(whole, 1000, 0.95) == (0.0, 0.0)

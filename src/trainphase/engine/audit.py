@@ -24,10 +24,10 @@ class Audited:
 
 
 def draw(labels: np.ndarray, known: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Flat indices, sorted, of a random sample of the points that are not known, the same number of every label.
+    """Flat indices, sorted, of a random sample of the points that are not known.
 
-    A label that has fewer is taken whole, and the others share what it leaves. Labels are drawn from in the order in which
-    they first occur, so that naming them differently does not change the sample.
+    Half of the sample is shared equally by the labels, so that a rare one is heard; the rest goes by their sizes. Labels are
+    drawn from in the order in which they first occur, so that naming them differently does not change the sample.
     """
     rows = (labels.shape[0], int(np.prod(labels.shape[1:])))
     codes, free = labels.reshape(rows), ~known.reshape(rows)
@@ -46,11 +46,12 @@ def draw(labels: np.ndarray, known: np.ndarray, count: int, rng: np.random.Gener
 
 
 def _shares(sizes: np.ndarray, count: int) -> np.ndarray:
-    """How many to draw from strata of these sizes."""
+    """How many to draw from strata of these sizes: half of the count equally, the rest in proportion."""
     share = np.zeros(sizes.size, np.int64)
     for done, k in enumerate(np.argsort(sizes, kind="stable")):
-        share[k] = min(sizes[k], (count - share.sum()) // (sizes.size - done))
-    return share
+        share[k] = min(sizes[k], (count // 2 - share.sum()) // (sizes.size - done))
+    rest, room = sizes - share, count - share.sum()
+    return share + (rest if room >= rest.sum() else rest * room // rest.sum())
 
 
 def _ranked(mask: np.ndarray, rank: np.ndarray) -> np.ndarray:
@@ -80,6 +81,22 @@ def judge(inferred: np.ndarray, missed: np.ndarray, sizes: np.ndarray, confidenc
         low, high = interval(misses, asked, confidence)
         rows.append(Audited(int(label), int(sizes[label]), asked, misses, misses / asked if asked else 0.0, low, high))
     return tuple(rows)
+
+
+def overall(rows: tuple[Audited, ...], total: int, confidence: float) -> tuple[float, float]:
+    """Share of ``total`` points that have a wrong label: the estimate, and a bound that holds with the confidence.
+
+    The share is at most the mean number of misses of such an audit times the largest number of points that one audited point
+    stands for; and whatever the labels' own rates are, few misses are not likelier than with one rate for all (Hoeffding, Ann.
+    Math. Stat. 27, 713, 1956), so that Clopper and Pearson's bound holds for their mean.
+    """
+    open_ = [r for r in rows if r.asked < r.inferred]  # a label that was asked for whole has no wrong point left
+    estimate = sum(r.inferred * r.rate for r in open_) / total
+    asked, misses = sum(r.asked for r in open_), sum(r.misses for r in open_)
+    if not open_ or min(r.asked for r in open_) == 0:
+        return estimate, sum(r.inferred for r in open_) / total
+    weight = max(r.inferred / r.asked for r in open_)
+    return estimate, min(1.0, weight * asked * interval(misses, asked, confidence)[1] / total)
 
 
 def interval(misses: int, asked: int, confidence: float) -> tuple[float, float]:

@@ -26,8 +26,9 @@ class Refined:
 
     ``labels`` (shape) holds the label of every point and ``known`` (shape) whether it was asked for. ``crossings`` (m, 2, d)
     are pairs of neighbouring known points with different labels. ``audit`` has one row per label; ``audits`` is how many audits
-    there were, of which the last is reported. ``dimension`` is the slope of log2(mixed cells) over the levels with its standard
-    error, None where there are too few levels with any.
+    there were, of which the last is reported. ``wrong`` is the share of the lattice that has a wrong label, as the audit
+    estimates it, and a bound; None without an audit. ``dimension`` is the slope of log2(mixed cells) over the levels with its
+    standard error, None where there are too few levels with any.
     """
 
     labels: np.ndarray
@@ -35,16 +36,11 @@ class Refined:
     crossings: np.ndarray
     audit: tuple[Audited, ...]
     audits: int
+    wrong: tuple[float, float] | None
     levels: tuple[Level, ...]
     dimension: tuple[float, float] | None
     evaluations: int
     rounds: int
-
-    @property
-    def wrong(self) -> tuple[float, float]:
-        """Share of the lattice that has a wrong label, as the audit estimates it, and the bound its intervals give."""
-        total = self.labels.size
-        return sum(r.inferred * r.rate for r in self.audit) / total, sum(r.inferred * r.high for r in self.audit) / total
 
 
 def crossings(labels: np.ndarray, known: np.ndarray) -> np.ndarray:

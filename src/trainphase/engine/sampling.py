@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from trainphase.engine.audit import Audited, draw, judge
+from trainphase.engine.audit import Audited, draw, judge, overall
 from trainphase.engine.chords import DIVIDED, UNKNOWN, Chords
 from trainphase.engine.dyadic import Dyadic
 from trainphase.engine.noise import Counts, contrast
@@ -39,8 +39,8 @@ class Refine:
     ring : subdivide also the cells that touch a mixed one.
     smooth : below cells of this stride bisect crossed sides where one smooth boundary runs through a cell. True takes 16,
         or 8 on lattices of fewer than 512 points a side; False subdivides down to the lattice.
-    audit : points of one audit, shared equally by the labels; a fiftieth of the points asked for where that is more, at most a
-        twentieth of the lattice. 0 is no audit.
+    audit : points of one audit, half of them shared equally by the labels; a fiftieth of the points asked for where that is
+        more, at most a twentieth of the lattice. 0 is no audit.
     audits : most audits; each but the last is followed by further refinement where it found misses.
     seed : of the audit's draws.
 
@@ -77,6 +77,8 @@ class Refine:
         self._open = self.lattice.coarse()
         self._drawn: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._rows: tuple[Audited, ...] = ()
+        # Any of the audits may be the one that ends it, so each has its share of the 5 %.
+        self._confidence = 1 - 0.05 / max(1, self.audits)
         self._audited = 0
         self.rounds = 1
 
@@ -157,6 +159,8 @@ class Refine:
 
     def _look(self, level: int) -> np.ndarray:
         """Classify the waiting cells of a level; the corners that are still missing."""
+        if not any(c.size for c in self._waiting[level]):
+            return np.zeros(0, np.int64)
         cells = np.unique(np.concatenate(self._waiting[level]))
         cells = cells[self._cells[level][cells] == WAITING]
         corners = self.lattice.corners(level, cells)
@@ -198,6 +202,8 @@ class Refine:
 
     def _split(self, level: int, cells: np.ndarray, ring: bool) -> None:
         """Let the children of cells wait for their corners."""
+        if cells.size == 0:
+            return
         cells = self.lattice.around(level, cells) if ring else cells
         cells = cells[self._cells[level][cells] != SPLIT]
         self._cells[level][cells] = SPLIT
@@ -289,8 +295,7 @@ class Refine:
         self._drawn = None
         self._audited += 1
         missed = self._labels[points] != inferred
-        # Any of the audits may be the one that ends it, so each has its share of the 5 %.
-        self._rows = judge(inferred, missed, sizes, 1 - 0.05 / self.audits)
+        self._rows = judge(inferred, missed, sizes, self._confidence)
         return self._audited < self.audits and self._contradictions()
 
     def _inferred(self) -> np.ndarray:
@@ -320,7 +325,8 @@ class Refine:
         known = (self._labels != UNKNOWN).reshape(labels.shape)
         levels = boxes(self.lattice, labels)
         ends = np.stack(np.unravel_index(crossings(labels, known), self.shape), -1)
+        wrong = (0.0, 0.0) if known.all() else overall(self._rows, labels.size, self._confidence) if self._rows else None
         return Refined(
-            labels.reshape(self.shape), known.reshape(self.shape), ends, self._rows, self._audited, levels, dimension(levels),
-            self.evaluations, self.rounds,
+            labels.reshape(self.shape), known.reshape(self.shape), ends, self._rows, self._audited, wrong, levels,
+            dimension(levels), self.evaluations, self.rounds,
         )  # fmt: skip
