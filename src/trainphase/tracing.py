@@ -108,9 +108,11 @@ class _Plane:
 
     def to_unit(self, point: np.ndarray) -> np.ndarray:
         """A point in the units of the axes as one of the unit square."""
-        logs = [np.log(p / a.lo) / np.log(a.hi / a.lo) if a.scale == "log" else None for p, a in zip(point, self.axes, strict=True)]
-        flat = [(p - a.lo) / (a.hi - a.lo) for p, a in zip(point, self.axes, strict=True)]
-        return np.array([f if g is None else g for f, g in zip(flat, logs, strict=True)], float)
+        out = []
+        for value, axis in zip(point, self.axes, strict=True):
+            log = axis.scale == "log"
+            out.append(np.log(value / axis.lo) / np.log(axis.hi / axis.lo) if log else (value - axis.lo) / (axis.hi - axis.lo))
+        return np.array(out)
 
     def spread(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """How far points of the unit square are apart, in the coordinate of the axes where it is more."""
@@ -142,6 +144,8 @@ def boundary(
     for axis in axes:
         if not batchable(system, axis.name):
             raise RequestError(f"{axis.name} cannot be searched: it changes the shape of the system; use diagram instead")
+    if getattr(system, "costly", False):
+        raise RequestError(f"each point of {name} is the training of a network, too dear to follow a boundary; give one range")
     plane = _Plane(recipe, system, axes, report)
     pair = None if between is None else (words.index(between[0]), words.index(between[1]))
     undecided = (words.undecided, NOT_COMPUTED)
