@@ -93,9 +93,16 @@ def test_waves_and_corners_make_the_steps_shorter() -> None:
     wedge = followed(lambda p: np.where(np.abs(p[:, 1] - 0.5) < 0.3 * (p[:, 0] - 0.2), 1, 0), (0.7, 0.5)).curve
     assert wedge.ends == (EDGE, EDGE)
     assert np.abs(np.abs(wedge.points[:, 1] - 0.5) - 0.3 * (wedge.points[:, 0] - 0.2)).max() <= 1e-9
-    # One that is too thin ends the curve, and soon.
-    thin = followed(lambda p: np.where(np.abs(p[:, 1] - 0.5) < 0.01 * (p[:, 0] - 0.2), 1, 0), (0.7, 0.5)).curve
-    assert sorted(thin.ends) == [EDGE, LOST] and len(thin.points) < 200
+    # Ones that are too thin end the curve, and soon: in the second one steps lead back and forth.
+    for slope, angle in ((0.01, 0.0), (0.15, 1.0)):
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+        def tip(points: np.ndarray, slope: float = slope, turn: np.ndarray = turn) -> np.ndarray:
+            along, across = ((points - 0.5) @ turn).T
+            return np.where(np.abs(across) < slope * (along + 0.2), 1, 0)
+
+        thin = followed(tip, (0.5 + 0.1 * np.cos(angle), 0.5 + 0.1 * np.sin(angle))).curve
+        assert sorted(thin.ends) == [EDGE, LOST] and len(thin.points) < 200
 
 
 def test_a_third_label_ends_the_curve_in_a_triple_point() -> None:
