@@ -160,6 +160,15 @@ def test_a_strip_without_labels_is_followed_in_its_middle() -> None:
     assert followed(blocked, (0.2, 0.5)).curve.ends == (UNDECIDED, UNDECIDED)
 
 
+@pytest.mark.parametrize("start", [(0.5, 0.5), (0.0, 0.5), (1.0, 1.0), (0.5, 0.0)])
+def test_a_start_on_the_boundary_or_on_the_edge_will_do(start: tuple[float, float]) -> None:
+    def halves(points: np.ndarray) -> np.ndarray:
+        return np.where(np.abs(points[:, 1] - 0.5) < 1e-4, 255, np.where(points[:, 1] < 0.5, 0, 1))
+
+    curve = followed(halves, start).curve
+    assert curve.ends == (EDGE, EDGE) and np.abs(curve.points[:, 1] - 0.5).max() < 1e-5
+
+
 def test_without_a_boundary_there_is_nothing_to_follow() -> None:
     assert follow(lambda p: np.zeros(len(p), int), (0.5, 0.5)) is None
     assert follow(disc, (0.5, 0.5), between=(1, 2)) is None

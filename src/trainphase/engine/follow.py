@@ -125,7 +125,10 @@ def follow(
 def _nearest(
     ask: Ask, start: np.ndarray, between: tuple[int, int] | None, undecided: tuple[int, ...], step: float
 ) -> tuple[int, int, np.ndarray, np.ndarray] | None:
-    """The labels on the right and left, and a point with each, of the nearest change that rays from the start meet."""
+    """The labels on the right and left, and a point with each, of the nearest change along rays from the start or around it.
+
+    From a start on the boundary itself no ray crosses it, but circles do.
+    """
     angles = 2 * np.pi * (np.arange(16) + 0.25) / 16
     rays = np.stack([np.cos(angles), np.sin(angles)], 1)
     # Up to the side of the square, on which the last point of each ray lies.
@@ -138,19 +141,25 @@ def _nearest(
     inside = np.all((points >= 0) & (points <= 1), axis=2)
     codes = np.full(inside.shape, -1)
     codes[inside] = ask(points[inside])
-    best: tuple[float, int, int, np.ndarray, np.ndarray] | None = None
-    for ray, code, within in zip(points, codes, inside, strict=True):
-        known = np.flatnonzero(within & ~np.isin(code, undecided))
-        for a, b in itertools.pairwise(known):
-            p, q = int(code[a]), int(code[b])
+    away = np.hypot(*np.moveaxis(points - start, -1, 0))
+    shown = inside & ~np.isin(codes, undecided)
+    number = np.arange(points.shape[0] * points.shape[1]).reshape(shown.shape)
+    circles = np.concatenate([number, number[:1]])[:, 1:].T
+    best: tuple[float, int, int] | None = None
+    for line in (*number, *circles):
+        for a, b in itertools.pairwise(line[shown.ravel()[line]]):
+            p, q = int(codes.flat[a]), int(codes.flat[b])
             if p == q or (between is not None and {p, q} != set(between)):
                 continue
-            away = float(np.hypot(*(ray[b] - start)))
-            if best is None or away < best[0]:
-                # The smaller code is on the left.
-                best = (away, q, p, ray[b], ray[a]) if p < q else (away, p, q, ray[a], ray[b])
-            break
-    return None if best is None else best[1:]
+            far = float(max(away.flat[a], away.flat[b]))
+            if best is None or far < best[0]:
+                best = (far, a, b) if p > q else (far, b, a)
+    if best is None:
+        return None
+    # The greater code is on the right.
+    right, left = best[1:]
+    flat = points.reshape(-1, 2)
+    return int(codes.flat[right]), int(codes.flat[left]), flat[right], flat[left]
 
 
 def _headings(ask: Ask, first: Brackets, left: int, right: int, step: float) -> tuple[float, float, float]:
@@ -169,7 +178,7 @@ def _headings(ask: Ask, first: Brackets, left: int, right: int, step: float) -> 
     codes[inside] = ask(points[inside])
     for radius, code in zip(radii, codes, strict=True):
         mine = np.flatnonzero((code == left) | (code == right))
-        known, here = code[mine], np.unwrap(angles[mine])
+        known, here = code[mine], angles[mine]
         changes = np.flatnonzero(known != np.roll(known, -1))
         if len(changes) != 2:
             continue
