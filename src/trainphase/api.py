@@ -307,42 +307,24 @@ def _curve(
     between: tuple[str, str] | None, report: Callable[[int, int], None] | None,
 ) -> CurveResult:  # fmt: skip
     """A boundary in the plane of the two parameters that have ranges."""
-    import numpy as np
-
     from trainphase import tracing
-    from trainphase.axes import check_tolerance
-    from trainphase.phase import VOCABULARIES
     from trainphase.records import Recipe
 
     if of != "phase":
         raise RequestError(f"of = {of!r} is searched along one parameter; give one range, or leave of out")
     axes = []
     for key, value in params.items():
-        if isinstance(value, Axis):
-            axes.append(value.named(key))
-        elif isinstance(value, tuple) and key != "search":
-            axes.append(Axis(key, float(value[0]), float(value[1]), 2))
+        if isinstance(value, Axis | tuple) and key != "search":
+            lo, hi = (value.lo, value.hi) if isinstance(value, Axis) else value
+            log = isinstance(value, Axis) and value.scale == "log"
+            axes.append(Axis(key, float(lo), float(hi), 2, "log" if log else "linear"))
     fixed = {k: v for k, v in params.items() if k not in {a.name for a in axes}}
-    tol = tol or 1e-10
-    for axis in axes:
-        check_tolerance(f"tol = {tol:g}", tol, axis.lo, axis.hi)
-    if near is not None:
-        if np.shape(near) != (2,):
-            raise RequestError(f"near = {near!r} is no point; give two numbers in the order of the ranges")
-        outside = [(a, x) for a, x in zip(axes, near, strict=True) if not a.lo <= x <= a.hi]
-        for axis, x in outside:
-            raise RequestError(f"near has {axis.name} = {x:g} outside of {axis.lo:g}:{axis.hi:g}; give a point inside")
     words = _words(_build(factory, name, {**fixed, **{a.name: float(a.hi) for a in axes}}), name, vocabulary)
-    if between is not None:
-        if isinstance(between, str) or len(between) != 2:
-            raise RequestError(f"between = {between!r} are not two phases; give for example ('flat', 'divergent')")
-        codes = [VOCABULARIES[words].index(label) for label in between]
-        if len(set(codes)) != 2 or VOCABULARIES[words].undecided in codes:
-            raise RequestError(f"between = {','.join(between)} has no boundary; give two decided phases that differ")
     recipe = Recipe(factory, fixed, _steps(words, steps, 16384), starts, dtype, samples=0, vocabulary=words)
     return tracing.boundary(
-        name, recipe, (axes[0], axes[1]), tol=tol, near=near, between=between, scan=points or tracing.SCAN, report=report
-    )
+        name, recipe, (axes[0], axes[1]), tol=tol or 1e-10, near=near, between=between, scan=points or tracing.SCAN,
+        report=report,
+    )  # fmt: skip
 
 
 def save(dataset: Any, path: str | Path) -> None:

@@ -169,6 +169,16 @@ def test_a_start_on_the_boundary_or_on_the_edge_will_do(start: tuple[float, floa
     assert curve.ends == (EDGE, EDGE) and np.abs(curve.points[:, 1] - 0.5).max() < 1e-5
 
 
+def test_a_thin_third_label_at_the_start_is_not_stepped_over() -> None:
+    def layers(points: np.ndarray) -> np.ndarray:
+        return np.where(points[:, 1] < 0.5, 0, np.where(points[:, 1] < 0.5002, 1, 2))
+
+    curve = followed(layers, (0.3, 0.8)).curve
+    assert curve.between in ((0, 1), (1, 2)) and curve.ends == (EDGE, EDGE)
+    assert np.abs(curve.points[:, 1] - (0.5 if curve.between == (0, 1) else 0.5002)).max() <= 0.5e-9
+    assert follow(layers, (0.3, 0.8), between=(0, 2)) is None
+
+
 def test_without_a_boundary_there_is_nothing_to_follow() -> None:
     assert follow(lambda p: np.zeros(len(p), int), (0.5, 0.5)) is None
     assert follow(disc, (0.5, 0.5), between=(1, 2)) is None

@@ -34,6 +34,8 @@ MOST_TURN, LEAST_TURN = np.radians(20.0), np.radians(6.0)
 MOST_BAND = np.radians(70.0)
 # The smallest step, as a share of the largest.
 SMALLEST = 2.0**-12
+# Changes of label near the start that are looked at.
+TRIES = 24
 # After this many steps that led nowhere a front is lost.
 CIRCLE = 24
 
@@ -109,12 +111,11 @@ def follow(
     Cost: about 60 evaluations per point and direction, in one question for both, then log2(step / tol) per point.
     """
     counted = _Counted(ask)
-    found = _nearest(counted, np.asarray(start, float), between, tuple(undecided), step)
+    smallest = max(SMALLEST * step, 4 * tol)
+    found = _start(counted, np.asarray(start, float), between, tuple(undecided), step, smallest / 8)
     if found is None:
         return None
-    right, left, low, high = found
-    smallest = max(SMALLEST * step, 4 * tol)
-    first = narrow(counted, Brackets(low[None], high[None]), np.array([left]), np.array([right]), smallest / 8)
+    right, left, first = found
     ahead, behind, size = _headings(counted, first, left, right, step)
     start_at, turned = (first.lo[0], first.hi[0]), (first.hi[0], first.lo[0])
     fronts = (_Front(left, right, ahead, size, [start_at]), _Front(right, left, behind, size, [turned]))
@@ -122,10 +123,35 @@ def follow(
     return _finished(counted, fronts, closed, tol)
 
 
-def _nearest(
+def _start(
+    ask: Ask, start: np.ndarray, between: tuple[int, int] | None, undecided: tuple[int, ...], step: float, tol: float
+) -> tuple[int, int, Brackets] | None:
+    """The labels on the right and left, and the bracket narrowed to ``tol``, of a boundary near the start.
+
+    Where a third label turns out to lie between the two points of a change, the boundary with that one is taken, or, if it is
+    not the one that was asked for, the next change.
+    """
+    for a, b, one, other in _changes(ask, start, between, undecided, step)[:TRIES]:
+        for _ in range(3):
+            (left, low), (right, high) = sorted([(a, one), (b, other)], key=lambda item: item[0])
+            bracket = Brackets(high[None], low[None])
+            bracket = narrow(ask, bracket, np.array([left]), np.array([right]), tol)
+            inner = bracket.lo + np.linspace(0, 1, 34)[1:-1, None] * (bracket.hi - bracket.lo)
+            codes = ask(inner) if bracket.half[0] > tol else np.array([left])
+            third = np.flatnonzero((codes != left) & (codes != right) & ~np.isin(codes, undecided))
+            if not third.size:
+                return right, left, bracket
+            if between is not None:
+                break
+            # From the right label to the first third one.
+            a, b, one, other = right, int(codes[third[0]]), bracket.lo[0], inner[third[0]]
+    return None
+
+
+def _changes(
     ask: Ask, start: np.ndarray, between: tuple[int, int] | None, undecided: tuple[int, ...], step: float
-) -> tuple[int, int, np.ndarray, np.ndarray] | None:
-    """The labels on the right and left, and a point with each, of the nearest change along rays from the start or around it.
+) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Changes of label along rays from the start and around it, the nearest first: two labels and a point with each.
 
     From a start on the boundary itself no ray crosses it, but circles do.
     """
@@ -145,21 +171,15 @@ def _nearest(
     shown = inside & ~np.isin(codes, undecided)
     number = np.arange(points.shape[0] * points.shape[1]).reshape(shown.shape)
     circles = np.concatenate([number, number[:1]])[:, 1:].T
-    best: tuple[float, int, int] | None = None
+    pairs: list[tuple[float, int, int]] = []
     for line in (*number, *circles):
         for a, b in itertools.pairwise(line[shown.ravel()[line]]):
             p, q = int(codes.flat[a]), int(codes.flat[b])
             if p == q or (between is not None and {p, q} != set(between)):
                 continue
-            far = float(max(away.flat[a], away.flat[b]))
-            if best is None or far < best[0]:
-                best = (far, a, b) if p > q else (far, b, a)
-    if best is None:
-        return None
-    # The greater code is on the right.
-    right, left = best[1:]
+            pairs.append((float(max(away.flat[a], away.flat[b])), int(a), int(b)))
     flat = points.reshape(-1, 2)
-    return int(codes.flat[right]), int(codes.flat[left]), flat[right], flat[left]
+    return [(int(codes.flat[a]), int(codes.flat[b]), flat[a], flat[b]) for _, a, b in sorted(pairs)]
 
 
 def _headings(ask: Ask, first: Brackets, left: int, right: int, step: float) -> tuple[float, float, float]:
