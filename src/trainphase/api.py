@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from trainphase.observable import Observable
     from trainphase.tracing import CurveResult
     from trainphase.trajectory import Trajectory
-    from trainphase.verbs import BoundaryResult
 
 
 # Parameters that are lists of numbers.
@@ -245,7 +244,7 @@ def boundary(
     system: Any, *, tol: float | None = None, points: int | None = None, steps: int | None = None, starts: int = 4,
     of: str = "phase", dtype: str = "float64", vocabulary: str | None = None, near: tuple[float, float] | None = None,
     between: tuple[str, str] | None = None, report: Callable[[int, int], None] | None = None, **params: Any,
-) -> BoundaryResult | CurveResult:  # fmt: skip
+) -> Any:  # fmt: skip
     """The values of one parameter at which the phase changes, or one boundary in the plane of two.
 
     Parameters
@@ -282,7 +281,7 @@ def boundary(
         return _curve(name, factory, params, of=of, tol=tol, points=points, steps=steps, starts=starts, dtype=dtype,
                       vocabulary=vocabulary, near=near, between=between, report=report)  # fmt: skip
     if len(ranges) != 1:
-        raise RequestError(f"a boundary is searched along one parameter or two, not {len(ranges)}; give a range such as a=0.5:2.2")
+        raise RequestError(f"a boundary is searched along one parameter or two, not {len(ranges)}; give for example a=0.5:2.2")
     if near is not None or between is not None:
         raise RequestError("near and between choose a boundary in the plane of two ranges; leave them out, or give two ranges")
     (key, value), = ranges.items()
@@ -309,35 +308,23 @@ def _curve(
 ) -> CurveResult:  # fmt: skip
     """A boundary in the plane of the two parameters that have ranges."""
     from trainphase import tracing
-    from trainphase.axes import check_tolerance
-    from trainphase.phase import VOCABULARIES
     from trainphase.records import Recipe
 
     if of != "phase":
         raise RequestError(f"of = {of!r} is searched along one parameter; give one range, or leave of out")
     axes = []
     for key, value in params.items():
-        if isinstance(value, Axis):
-            axes.append(value.named(key))
-        elif isinstance(value, tuple) and key != "search":
-            axes.append(Axis(key, float(value[0]), float(value[1]), 2))
+        if isinstance(value, Axis | tuple) and key != "search":
+            lo, hi = (value.lo, value.hi) if isinstance(value, Axis) else value
+            log = isinstance(value, Axis) and value.scale == "log"
+            axes.append(Axis(key, float(lo), float(hi), 2, "log" if log else "linear"))
     fixed = {k: v for k, v in params.items() if k not in {a.name for a in axes}}
-    tol = tol or 1e-10
-    for axis in axes:
-        check_tolerance(f"tol = {tol:g}", tol, axis.lo, axis.hi)
-    if near is not None:
-        outside = [(a, x) for a, x in zip(axes, near, strict=True) if not a.lo <= x <= a.hi]
-        for axis, x in outside:
-            raise RequestError(f"near has {axis.name} = {x:g} outside of {axis.lo:g}:{axis.hi:g}; give a point inside")
     words = _words(_build(factory, name, {**fixed, **{a.name: float(a.hi) for a in axes}}), name, vocabulary)
-    if between is not None:
-        codes = [VOCABULARIES[words].index(label) for label in between]
-        if len(set(codes)) != 2 or VOCABULARIES[words].undecided in codes:
-            raise RequestError(f"between = {','.join(between)} has no boundary; give two decided phases that differ")
     recipe = Recipe(factory, fixed, _steps(words, steps, 16384), starts, dtype, samples=0, vocabulary=words)
     return tracing.boundary(
-        name, recipe, (axes[0], axes[1]), tol=tol, near=near, between=between, scan=points or tracing.SCAN, report=report
-    )
+        name, recipe, (axes[0], axes[1]), tol=tol or 1e-10, near=near, between=between, scan=points or tracing.SCAN,
+        report=report,
+    )  # fmt: skip
 
 
 def save(dataset: Any, path: str | Path) -> None:

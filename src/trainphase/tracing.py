@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from trainphase import overlay
-from trainphase.axes import Axis
+from trainphase.axes import Axis, check_tolerance
 from trainphase.engine.curves import Curve, bridged, distance, extract
 from trainphase.engine.follow import Followed, follow
 from trainphase.engine.polish import across, narrow, normals
 from trainphase.errors import RequestError
-from trainphase.phase import NOT_COMPUTED, REGIME
+from trainphase.phase import NOT_COMPUTED, REGIME, Vocabulary
 from trainphase.records import Recipe, batchable
 from trainphase.system import System
 from trainphase.trajectory import plain
@@ -108,9 +108,7 @@ class _Plane:
 
     def to_unit(self, point: np.ndarray) -> np.ndarray:
         """A point in the units of the axes as one of the unit square."""
-        logs = [np.log(p / a.lo) / np.log(a.hi / a.lo) if a.scale == "log" else None for p, a in zip(point, self.axes, strict=True)]
-        flat = [(p - a.lo) / (a.hi - a.lo) for p, a in zip(point, self.axes, strict=True)]
-        return np.array([f if g is None else g for f, g in zip(flat, logs, strict=True)], float)
+        return np.array([float(axis.position(value)) / (axis.n - 1) for axis, value in zip(self.axes, point, strict=True)])
 
     def spread(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """How far points of the unit square are apart, in the coordinate of the axes where it is more."""
@@ -142,6 +140,9 @@ def boundary(
     for axis in axes:
         if not batchable(system, axis.name):
             raise RequestError(f"{axis.name} cannot be searched: it changes the shape of the system; use diagram instead")
+    if getattr(system, "costly", False):
+        raise RequestError(f"each point of {name} is the training of a network, too dear to follow a boundary; give one range")
+    _check(axes, tol, near, between, words)
     plane = _Plane(recipe, system, axes, report)
     pair = None if between is None else (words.index(between[0]), words.index(between[1]))
     undecided = (words.undecided, NOT_COMPUTED)
@@ -163,8 +164,28 @@ def boundary(
     return _result(name, plane, got, found, step)
 
 
+def _check(
+    axes: tuple[Axis, Axis], tol: float, near: tuple[float, float] | None, between: tuple[str, str] | None, words: Vocabulary
+) -> None:
+    """RequestError unless the tolerance fits the ranges, the point lies in them, and the phases can have a boundary."""
+    for axis in axes:
+        check_tolerance(f"tol = {tol:g}", tol, axis.lo, axis.hi)
+    if near is not None:
+        if np.shape(near) != (2,):
+            raise RequestError(f"near = {near!r} is no point; give two numbers in the order of the ranges")
+        for axis, x in zip(axes, near, strict=True):
+            if not axis.lo <= x <= axis.hi:
+                raise RequestError(f"near has {axis.name} = {x:g} outside of {axis.lo:g}:{axis.hi:g}; give a point inside")
+    if between is not None:
+        if isinstance(between, str) or len(between) != 2:
+            raise RequestError(f"between = {between!r} are not two phases; give for example ('flat', 'divergent')")
+        codes = [words.index(label) for label in between]
+        if len(set(codes)) != 2 or words.undecided in codes:
+            raise RequestError(f"between = {','.join(between)} has no boundary; give two decided phases that differ")
+
+
 def _scan(
-    plane: _Plane, n: int, pair: tuple[int, int] | None, words: Any
+    plane: _Plane, n: int, pair: tuple[int, int] | None, words: Vocabulary
 ) -> tuple[np.ndarray | None, tuple[int, int] | None, dict[tuple[str, str], int]]:
     """The middle of the longest curve on a lattice of n x n points, its labels, and what pairs there are.
 

@@ -88,8 +88,13 @@ def of_systems(info: SystemInfo) -> Iterator[Wrong]:
     yield (info.name, "a=1"), info.name
     first = next(p.name for p in info.params if p.kind == "float")
     yield ("diagram", info.name, f"{first}=1:2:70000000"), "70000000"
-    pair = [r.partition("=")[0] + "=1:2" for r in ranges if info.param(r.partition("=")[0]).kind == "float"][:2]
-    yield ("boundary", info.name, *pair), "one"
+    spans = [r.partition("=")[0] + "=0.5:1" for r in ranges if info.param(r.partition("=")[0]).kind == "float"]
+    if len(spans) > 2:
+        yield ("boundary", info.name, *spans[:3]), "two"
+    for wrong in (("--near", "1"), ("--near", "1,x"), ("--near", "9,1"), ("--between", "p,q"), ("--of", "period")):
+        yield ("boundary", info.name, *spans[:2], *wrong), " ".join(wrong)
+    for wrong in (("--near", "1,1"), ("--between", "p,q"), ("--plot", "x.png")):
+        yield ("boundary", info.name, *spans[:1], *wrong), " ".join(wrong)
 
 
 OPTIONS: tuple[Wrong, ...] = (
@@ -123,6 +128,11 @@ OPTIONS: tuple[Wrong, ...] = (
     (("boundary", "cubic", "a=0.5:2.2", "--tol", "5"), "--tol 5"),
     (("boundary", "cubic", "a=0.5:2.2", "--points", "1"), "--points 1"),
     (("boundary", "cubic", "a=0.5:2.2", "--of", "colour"), "--of colour"),
+    (("boundary", "cubic", "a=0.5:2.2", "z0=0:1", "--tol", "1.5"), "--tol 1.5"),
+    (("boundary", "cubic", "a=0.5:2.2", "z0=0:1", "--points", "5000"), "--points 5000"),
+    (("boundary", "cubic", "a=0.5:2.2", "z0=0:1", "--plot", "x.bmp"), "x.bmp"),
+    (("boundary", "cubic", "a=0.5:2.2", "z0=0:1", "--between", "chaotic,undecided"), "chaotic,undecided"),
+    (("boundary", "cubic", "a=0.5:2.2", "z0=0:1", "--between", "chaotic,chaotic"), "chaotic,chaotic"),
     (("boundary", "cubic", "a=-1e308:1e308"), "a=-1e308:1e308"),
     (("boundary", "quadratic-net", "m=1:9"), "m=1:9"),
     (("list", "nonsense"), "nonsense"),

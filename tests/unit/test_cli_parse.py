@@ -18,6 +18,7 @@ from trainphase import catalog
 from trainphase.axes import Axis
 from trainphase.cli import doctor, environment, options, output, parse, progress
 from trainphase.errors import RequestError
+from trainphase.phase import TRAINING
 
 CUBIC = catalog.system("cubic")
 RETRIEVAL = catalog.system("phase-retrieval")
@@ -56,6 +57,19 @@ def test_whole_number_axes_have_whole_points() -> None:
     np.testing.assert_array_equal(parse.for_diagram(RETRIEVAL, ["n=10:50:5"])["n"].values, [10, 20, 30, 40, 50])
     with pytest.raises(RequestError, match="not all whole"):
         parse.for_diagram(RETRIEVAL, ["n=10:50:4"])
+
+
+def test_two_ranges_may_have_a_point_and_two_phases() -> None:
+    spans = [("a", (0.5, 2.0)), ("z0", (-1.0, 1.0))]
+    assert parse.for_boundary(CUBIC, ["a=0.5:2", "z0=-1:1"]) == dict(spans)
+    assert parse.near("1.5,-0.5", spans) == (1.5, -0.5)
+    assert parse.between("chaotic,periodic", [TRAINING.labels]) == ("chaotic", "periodic")
+    for text in ("1", "1,2,3", "x,1", "", "0.4,0", "1,1.5"):
+        with pytest.raises(RequestError, match="--near"):
+            parse.near(text, spans)
+    for text in ("chaotic", "chaotic,flat", "chaotic,undecided", "chaotic,chaotic", "a,b,c"):
+        with pytest.raises(RequestError, match="--between"):
+            parse.between(text, [TRAINING.labels])
 
 
 def test_a_boundary_is_a_pair_of_ends() -> None:

@@ -75,17 +75,41 @@ def for_diagram(info: SystemInfo, tokens: Sequence[str], seeds: int = 1) -> dict
 
 
 def for_boundary(info: SystemInfo, tokens: Sequence[str]) -> dict[str, Any]:
-    """Parameters of a search for boundaries: values, and one pair of ends (lo, hi)."""
+    """Parameters of a search for boundaries: values, and one pair of ends (lo, hi), or two for a curve in their plane."""
     params = _all(info, tokens, _boundary_value)
     spans = [name for name, value in params.items() if isinstance(value, tuple)]
-    if len(spans) > 1:
-        names = " and ".join(spans)
-        raise RequestError(f"boundary searches along one parameter and {names} have ranges; give all but one a value")
+    if len(spans) > MOST_AXES:
+        names = ", ".join(spans)
+        raise RequestError(f"boundary searches over one parameter or two and {names} have ranges; give all but two a value")
     if not spans:
         given = f" ({shown(' '.join(tokens))} has none)" if tokens else ""
         remedy = example(info, boundary=True)
         raise RequestError(f"boundary needs a parameter with a range{given}; give for example {remedy}")
     return params
+
+
+def near(text: str, spans: Sequence[tuple[str, tuple[float, float]]]) -> tuple[float, float]:
+    """The point of --near, as x,y in the order of the ranges; RequestError when it is none or lies outside of them."""
+    names = ",".join(name for name, _ in spans)
+    given = [number(part) for part in text.split(",")]
+    values = [value for value in given if value is not None]
+    if len(given) != len(spans) or len(values) != len(given):
+        middle = ",".join(f"{0.5 * (lo + hi):g}" for _, (lo, hi) in spans)
+        raise RequestError(f"--near {shown(text) or repr(text)} is no point; give {names} as two numbers, for example {middle}")
+    for value, (name, (lo, hi)) in zip(values, spans, strict=True):
+        if not lo <= value <= hi:
+            raise RequestError(f"--near {shown(text)} has {name}={value:g} outside of {lo:g}:{hi:g}; give a point inside")
+    return values[0], values[1]
+
+
+def between(text: str, known: Sequence[Sequence[str]]) -> tuple[str, str]:
+    """The phases of --between, as p,q; RequestError unless one of the ``known`` vocabularies has both, decided."""
+    words = tuple(text.split(","))
+    fit = len(words) == 2 and words[0] != words[1] and any(set(words) <= set(labels) - {"undecided"} for labels in known)
+    if not fit:
+        offered = " or ".join(", ".join(label for label in labels if label != "undecided") for labels in known)
+        raise RequestError(f"--between {shown(text) or repr(text)} is not possible; give two, as p,q, of {offered}")
+    return words[0], words[1]
 
 
 def example(info: SystemInfo, boundary: bool = False) -> str:
@@ -131,7 +155,9 @@ def _param(info: SystemInfo, name: str, token: str) -> Param:
     names = [p.name for p in info.params]
     if name in names:
         return info.param(name)
-    options = ("steps", "starts", "seeds", "dtype", "tol", "points", "of", "plot", "out", "store", "data-dir")
+    options = (
+        "steps", "starts", "seeds", "dtype", "tol", "points", "of", "near", "between", "plot", "out", "store", "data-dir",
+    )  # fmt: skip
     option = name.replace("_", "-")
     if option in options:
         raise refuse(token, f"{name} is an option and no parameter", f"give --{option} and its value after a space")

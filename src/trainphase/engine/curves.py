@@ -197,7 +197,7 @@ class _Places:
     def of_edges(self, ids: np.ndarray) -> np.ndarray:
         """Where the label changes along edges, (m, 2)."""
         low, axis = self.edges(ids)
-        share = np.full(len(ids), 0.5) if self.along is None else self.along(low, axis)
+        share = np.full(len(ids), 0.5) if self.along is None or not len(ids) else self.along(low, axis)
         out = low.astype(float)
         out[np.arange(len(ids)), axis] += share
         return out
@@ -233,7 +233,9 @@ class _Places:
     def triples(self, which: np.ndarray) -> tuple[Triple, ...]:
         """The triple points of cells; half a cell's side and half again, since a crossing may be anywhere on its side."""
         at, corner = self.of_junctions(which), _corners(self.labels, self.cells[which])
-        return tuple(Triple((float(x), float(y)), tuple(sorted({*map(int, c)})), 0.75) for (x, y), c in zip(at, corner, strict=True))
+        return tuple(
+            Triple((float(x), float(y)), tuple(sorted({*map(int, c)})), 0.75) for (x, y), c in zip(at, corner, strict=True)
+        )
 
 
 def _chains(pieces: _Pieces, place: _Places) -> list[Curve]:

@@ -10,6 +10,7 @@ Coordinates are those of the unit square; the first of the two labels, the small
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,10 @@ MOST_TURN, LEAST_TURN = np.radians(20.0), np.radians(6.0)
 MOST_BAND = np.radians(70.0)
 # The smallest step, as a share of the largest.
 SMALLEST = 2.0**-12
+# Changes of label near the start that are looked at.
+TRIES = 24
+# After this many steps that led nowhere a front is lost.
+CIRCLE = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +62,8 @@ class _Front:
     turn: float = 0.0  # of the last step, per length
     sharp: bool = True  # whether the last bracket is as narrow as labels make it
     end: str | None = None
-    third: int | None = None
+    third: int | None = None  # another label seen between the two on the way to the next point, and how far from here
+    reach: float = 0.0
 
     @property
     def at(self) -> np.ndarray:
@@ -105,12 +111,11 @@ def follow(
     Cost: about 60 evaluations per point and direction, in one question for both, then log2(step / tol) per point.
     """
     counted = _Counted(ask)
-    found = _nearest(counted, np.asarray(start, float), between, tuple(undecided), step)
+    smallest = max(SMALLEST * step, 4 * tol)
+    found = _start(counted, np.asarray(start, float), between, tuple(undecided), step, smallest / 8)
     if found is None:
         return None
-    right, left, low, high = found
-    smallest = max(SMALLEST * step, 4 * tol)
-    first = narrow(counted, Brackets(low[None], high[None]), np.array([left]), np.array([right]), smallest / 8)
+    right, left, first = found
     ahead, behind, size = _headings(counted, first, left, right, step)
     start_at, turned = (first.lo[0], first.hi[0]), (first.hi[0], first.lo[0])
     fronts = (_Front(left, right, ahead, size, [start_at]), _Front(right, left, behind, size, [turned]))
@@ -118,30 +123,63 @@ def follow(
     return _finished(counted, fronts, closed, tol)
 
 
-def _nearest(
+def _start(
+    ask: Ask, start: np.ndarray, between: tuple[int, int] | None, undecided: tuple[int, ...], step: float, tol: float
+) -> tuple[int, int, Brackets] | None:
+    """The labels on the right and left, and the bracket narrowed to ``tol``, of a boundary near the start.
+
+    Where a third label turns out to lie between the two points of a change, the boundary with that one is taken, or, if it is
+    not the one that was asked for, the next change.
+    """
+    for a, b, one, other in _changes(ask, start, between, undecided, step)[:TRIES]:
+        for _ in range(3):
+            (left, low), (right, high) = sorted([(a, one), (b, other)], key=lambda item: item[0])
+            bracket = Brackets(high[None], low[None])
+            bracket = narrow(ask, bracket, np.array([left]), np.array([right]), tol)
+            inner = bracket.lo + np.linspace(0, 1, 34)[1:-1, None] * (bracket.hi - bracket.lo)
+            codes = ask(inner) if bracket.half[0] > tol else np.array([left])
+            third = np.flatnonzero((codes != left) & (codes != right) & ~np.isin(codes, undecided))
+            if not third.size:
+                return right, left, bracket
+            if between is not None:
+                break
+            # From the right label to the first third one.
+            a, b, one, other = right, int(codes[third[0]]), bracket.lo[0], inner[third[0]]
+    return None
+
+
+def _changes(
     ask: Ask, start: np.ndarray, between: tuple[int, int] | None, undecided: tuple[int, ...], step: float
-) -> tuple[int, int, np.ndarray, np.ndarray] | None:
-    """The labels on the right and left, and a point with each, of the nearest change that rays from the start meet."""
+) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Changes of label along rays from the start and around it, the nearest first: two labels and a point with each.
+
+    From a start on the boundary itself no ray crosses it, but circles do.
+    """
     angles = 2 * np.pi * (np.arange(16) + 0.25) / 16
-    radii = np.geomspace(step / 16, 1.5, 24)
     rays = np.stack([np.cos(angles), np.sin(angles)], 1)
-    points = np.concatenate([np.broadcast_to(start, (16, 1, 2)), start + radii[:, None] * rays[:, None]], 1)
-    inside = ((points >= 0) & (points <= 1)).all(2)
+    # Up to the side of the square, on which the last point of each ray lies.
+    way = np.where(rays > 0, (1 - start) / rays, -start / rays).min(1)
+    radii = np.minimum(np.geomspace(step / 16, 1.5, 24), way[:, None])
+    far = start + radii[..., None] * rays[:, None]
+    ends = radii == way[:, None]
+    far[ends] = np.clip(far[ends], 0.0, 1.0)
+    points = np.concatenate([np.broadcast_to(start, (16, 1, 2)), far], 1)
+    inside = np.all((points >= 0) & (points <= 1), axis=2)
     codes = np.full(inside.shape, -1)
     codes[inside] = ask(points[inside])
-    best: tuple[float, int, int, np.ndarray, np.ndarray] | None = None
-    for ray, code, within in zip(points, codes, inside, strict=True):
-        known = np.flatnonzero(within & ~np.isin(code, undecided))
-        for a, b in zip(known[:-1], known[1:], strict=True):
-            p, q = int(code[a]), int(code[b])
+    away = np.hypot(*np.moveaxis(points - start, -1, 0))
+    shown = inside & ~np.isin(codes, undecided)
+    number = np.arange(points.shape[0] * points.shape[1]).reshape(shown.shape)
+    circles = np.concatenate([number, number[:1]])[:, 1:].T
+    pairs: list[tuple[float, int, int]] = []
+    for line in (*number, *circles):
+        for a, b in itertools.pairwise(line[shown.ravel()[line]]):
+            p, q = int(codes.flat[a]), int(codes.flat[b])
             if p == q or (between is not None and {p, q} != set(between)):
                 continue
-            away = float(np.hypot(*(ray[b] - start)))
-            if best is None or away < best[0]:
-                # The smaller code is on the left.
-                best = (away, q, p, ray[b], ray[a]) if p < q else (away, p, q, ray[a], ray[b])
-            break
-    return None if best is None else best[1:]
+            pairs.append((float(max(away.flat[a], away.flat[b])), int(a), int(b)))
+    flat = points.reshape(-1, 2)
+    return [(int(codes.flat[a]), int(codes.flat[b]), flat[a], flat[b]) for _, a, b in sorted(pairs)]
 
 
 def _headings(ask: Ask, first: Brackets, left: int, right: int, step: float) -> tuple[float, float, float]:
@@ -155,12 +193,12 @@ def _headings(ask: Ask, first: Brackets, left: int, right: int, step: float) -> 
     radii = np.unique(np.minimum(step, np.maximum(step / 2.0 ** np.arange(1, 6), least)))[::-1]
     angles = 2 * np.pi * (np.arange(48) + 0.5) / 48
     points = origin + radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
-    inside = ((points >= 0) & (points <= 1)).all(2)
+    inside = np.all((points >= 0) & (points <= 1), axis=2)
     codes = np.full(inside.shape, -1)
     codes[inside] = ask(points[inside])
     for radius, code in zip(radii, codes, strict=True):
         mine = np.flatnonzero((code == left) | (code == right))
-        known, here = code[mine], np.unwrap(angles[mine])
+        known, here = code[mine], angles[mine]
         changes = np.flatnonzero(known != np.roll(known, -1))
         if len(changes) != 2:
             continue
@@ -194,7 +232,7 @@ def _advance(
         plans = [_plan(f, smallest) for f in going]
         arcs = [arc for plan in plans for arc in plan]
         points = np.concatenate([arc.points for arc in arcs])
-        inside = ((points >= 0) & (points <= 1)).all(1)
+        inside = np.all((points >= 0) & (points <= 1), axis=1)
         codes = np.full(len(points), -1)
         codes[inside] = ask(points[inside])
         k = 0
@@ -256,7 +294,7 @@ def _change(arc: _Arc, left: int, right: int, undecided: set[int]) -> tuple[int,
     codes = arc.codes
     assert codes is not None  # asked before
     mine = np.flatnonzero((codes == left) | (codes == right))
-    pairs = [(a, b) for a, b in zip(mine[:-1], mine[1:], strict=True) if codes[a] == right and codes[b] == left]
+    pairs = [(a, b) for a, b in itertools.pairwise(mine) if codes[a] == right and codes[b] == left]
     if not pairs:
         return None
     a, b = min(pairs, key=lambda ab: abs(ab[0] + ab[1] - (len(codes) - 1)))
@@ -270,7 +308,7 @@ def _step(front: _Front, plan: list[_Arc], undecided: set[int], largest: float, 
     for arc in plan:
         change = _change(arc, front.left, front.right, undecided)
         if change is None or change[2] is not None:
-            third = third if change is None else change[2]
+            third = change[2] if change is not None else _other(front, [arc], undecided) if third is None else third
             continue
         low, high = arc.points[change[0]], arc.points[change[1]]
         move = 0.5 * (low + high) - front.at
@@ -285,30 +323,49 @@ def _step(front: _Front, plan: list[_Arc], undecided: set[int], largest: float, 
         if abs(turned) > 0.5 * MOST_TURN and length > 4 * smallest and not arc.side:
             continue
         front.brackets.append((low, high))
-        front.sharp = False
+        front.sharp, front.third, front.reach = False, None, 0.0
         front.end = EDGE if arc.side else None
         front.turn = 2 * turned / length
         front.heading += 2 * turned
         longer = 2 * length if abs(2 * turned) < LEAST_TURN else length
         front.step = max(smallest, min(largest, longer))
+        if _circles(front, smallest):
+            del front.brackets[-CIRCLE:]
+            front.end = LOST
         return True
-    least = max(smallest, min(largest, 2 * front.band)) if front.sharp else smallest
-    if front.step > least or not front.sharp:
-        front.step = max(least, front.step / 8)
+    if third is not None:
+        front.third, front.reach = third, front.step
+    if front.step > smallest or not front.sharp:
+        front.step = max(smallest, front.step / 8)
         return False
-    front.end, front.third = _why(front, plan, third, undecided)
+    front.end = _why(front, plan, undecided)
     return False
 
 
-def _why(front: _Front, plan: list[_Arc], third: int | None, undecided: set[int]) -> tuple[str, int | None]:
-    """Why a front goes no further: what is around it at the smallest step."""
+def _circles(front: _Front, smallest: float) -> bool:
+    """True when the last steps have led nowhere: back and forth in the tip of a thin wedge."""
+    if len(front.brackets) <= CIRCLE + 1:
+        return False
+    low, high = front.brackets[-1 - CIRCLE]
+    return float(np.hypot(*(front.at - 0.5 * (low + high)))) < 8 * smallest
+
+
+def _other(front: _Front, plan: list[_Arc], undecided: set[int]) -> int | None:
+    """A third label that arcs show, if any."""
     codes = np.concatenate([arc.codes for arc in plan if arc.codes is not None])
-    others = [int(c) for c in codes if c not in (front.left, front.right, -1) and c not in undecided]
-    if third is not None or others:
-        return TRIPLE, third if third is not None else others[0]
+    return next((int(c) for c in codes if c not in (front.left, front.right, -1) and c not in undecided), None)
+
+
+def _why(front: _Front, plan: list[_Arc], undecided: set[int]) -> str:
+    """Why a front goes no further: what it saw on the way, and what is around it at the smallest step."""
+    codes = np.concatenate([arc.codes for arc in plan if arc.codes is not None])
+    if front.third is None:
+        front.third, front.reach = _other(front, plan, undecided), front.step
+    if front.third is not None:
+        return TRIPLE
     if (codes == -1).any():
-        return EDGE, None
-    return (UNDECIDED if np.isin(codes, list(undecided)).any() else LOST), None
+        return EDGE
+    return UNDECIDED if np.isin(codes, list(undecided)).any() else LOST
 
 
 def _near(one: _Front, other: _Front) -> float:
@@ -337,7 +394,7 @@ def _finished(ask: _Counted, fronts: tuple[_Front, _Front], closed: bool, tol: f
     for front, at in ((behind, points[0]), (ahead, points[-1])):
         if not closed and front.end == TRIPLE and front.third is not None:
             labels = tuple(sorted({front.left, front.right, front.third}))
-            triples.append(Triple((float(at[0]), float(at[1])), labels, 2 * front.step))
+            triples.append(Triple((float(at[0]), float(at[1])), labels, 3 * max(front.step, front.reach)))
     ordered = (min(ahead.left, ahead.right), max(ahead.left, ahead.right))
     curve = Curve(ordered, points, half, closed, ends)
     if triples:

@@ -1,8 +1,8 @@
 """Figures: one pure function per kind of figure, from a data set to axes or a page; nothing here simulates.
 
-``plane.draw`` maps the phases over two parameters, ``line.page`` follows one parameter, ``orbit.page`` adds the orbit
-diagram of a scalar map, ``run.page`` shows one run, ``diagnose.page`` a
-diagnosis. ``save`` writes any of them. :func:`page` picks one for a diagram.
+``plane.draw`` maps the phases over two parameters, ``border.draw`` one boundary in their plane, ``line.page`` follows one
+parameter, ``orbit.page`` adds the orbit diagram of a scalar map, ``run.page`` shows one run, ``diagnose.page`` a diagnosis.
+``save`` writes any of them. :func:`page` picks one for a diagram.
 
 For developers: a new kind of figure is a module with ``draw(dataset, ax=None, ...) -> Axes`` or
 ``page(dataset, ...) -> Figure``. It touches no pyplot state: figures are made by ``style.figure`` within
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from trainphase.figures import diagnose, line, orbit, plane, run, style
+from trainphase.figures import border, diagnose, line, orbit, plane, run, style
 from trainphase.figures.style import save
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["diagnose", "line", "orbit", "page", "plane", "run", "save", "style"]
+__all__ = ["border", "diagnose", "line", "orbit", "page", "plane", "run", "save", "style"]
 
 
 def page(
