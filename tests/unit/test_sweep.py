@@ -221,3 +221,37 @@ def test_a_second_interrupt_does_not_wait(store):
         release.set()
     assert caught.value.aborted
     assert time.monotonic() - start < 10  # far below the 30 s for which the tile would have held it
+
+
+def test_what_a_killed_worker_left_is_cleared_when_its_tile_is_done(store):
+    def leaving(index):
+        if index == (3,):
+            Path(store.path, f"ledger/3.json.{'ab' * 16}.partial").write_bytes(b"half")
+        return record(index)
+
+    with ThreadPoolExecutor(1) as pool:
+        sweep(leaving, store, TILES, executor=pool)
+    assert not list(Path(store.path).rglob("*.partial"))
+
+
+def test_a_task_that_is_run_again_does_not_compute_a_tile_that_is_written(store):
+    """Dask runs a task again when the worker that held its result is lost."""
+
+    class Twice(ThreadPoolExecutor):
+        def submit(self, fn, /, *args, **kwargs):
+            super().submit(fn, *args, **kwargs).result()
+            return super().submit(fn, *args, **kwargs)
+
+    recipe = Recipe()
+    with Twice(1) as pool:
+        sweep(recipe, store, TILES, executor=pool)
+    assert recipe.calls == TILES
+
+
+def test_a_progress_that_asks_is_told_how_large_a_tile_is_and_how_many_workers_there_are(store):
+    told = []
+    watch = Watch()
+    watch.scale = lambda points, workers: told.append((points, workers))
+    with ThreadPoolExecutor(3) as pool:
+        sweep(Recipe(), store, TILES, executor=pool, progress=watch)
+    assert told == [(4.0, 3)]

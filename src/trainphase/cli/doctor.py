@@ -17,7 +17,8 @@ from trainphase.errors import TrainphaseError
 
 # Of the dependencies in pyproject.toml, and jaxlib, which decides the numbers; a test holds the two against each other.
 PACKAGES = (
-    "jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax", "xarray", "zarr", "matplotlib", "scikit-learn", "click", "rich",
+    "jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax", "xarray", "zarr", "numcodecs", "google-crc32c",
+    "matplotlib", "scikit-learn", "click", "rich",
 )  # fmt: skip
 
 

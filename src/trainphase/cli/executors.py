@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from typing import Any
 
 from trainphase.cli import environment
 from trainphase.cli.parse import shown
+from trainphase.engine.sweep import SweepInterrupted
 from trainphase.errors import RequestError, TrainphaseError
 
 CONNECT = 10.0  # seconds until a scheduler must have answered, at the start and after it was lost
@@ -38,11 +41,15 @@ def chosen(name: str, workers: int, flags: str, store: str | None) -> Iterator[E
         raise RequestError(f"--store {store} is in the memory of one process; leave --executor and --workers out")
     if name == "local":
         environment.one_thread_each()
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_in_pool)
+        patient = True
         try:
             yield pool
+        except SweepInterrupted as why:
+            patient = not why.aborted
+            raise
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=patient, cancel_futures=True)
         return
     if name != "dask" and "://" not in name:
         raise RequestError(f"--executor {shown(name)} is unknown; give local, dask, or a scheduler such as tcp://host:8786")
@@ -99,6 +106,14 @@ def _setup(plugin: Any, flags: str) -> Any:
             _ignore_interrupts()
 
     return Setup()
+
+
+def _in_pool() -> None:
+    """What a process of a pool does first: leave Ctrl-C to the driver, and end when the driver does, however that ends."""
+    _ignore_interrupts()
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), name="parent", daemon=True).start()
 
 
 def _ignore_interrupts() -> None:

@@ -21,16 +21,20 @@ class Silent:
     def advance(self, k: int) -> None:
         """Nothing."""
 
+    def scale(self, points: float, workers: int) -> None:
+        """Nothing."""
+
     def close(self) -> None:
         """Nothing."""
 
 
 class Lines:
-    """Progress as lines of text: how many of how many, and about how long it will take yet."""
+    """Progress as lines of text: how many of how many, how fast, and about how long it will take yet."""
 
     def __init__(self, what: str = "tiles", every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
         self.what, self.every, self.clock = what, every, clock
         self.total = self.before = self.done = 0
+        self.points, self.workers = 0.0, 1
         self.begun = self.said = clock()
 
     def start(self, total: int, done: int) -> None:
@@ -47,9 +51,21 @@ class Lines:
         if now - self.said < self.every or self.done >= self.total:
             return
         self.said = now
-        left = (now - self.begun) / (self.done - self.before) * (self.total - self.done)
+        rate = (self.done - self.before) / (now - self.begun)
         share = 100 * self.done // self.total
-        note(f"{self.done} of {self.total} {self.what}, {share}%, about {duration(left)} left")
+        left = f"about {duration((self.total - self.done) / rate)} left"
+        note(f"{self.done} of {self.total} {self.what}, {share}%, {left}{self._pace(rate)}")
+
+    def scale(self, points: float, workers: int) -> None:
+        """A piece of work has about so many points of the grid, and so many workers are at them."""
+        self.points, self.workers = points, workers
+
+    def _pace(self, rate: float) -> str:
+        """Points per second, and of each worker where there are several."""
+        if not self.points:
+            return ""
+        each = f", {self.points * rate / self.workers:.3g} for each of {self.workers} workers" if self.workers > 1 else ""
+        return f" ({self.points * rate:.3g} points/s{each})"
 
     def close(self) -> None:
         """Nothing is left to be said."""
@@ -62,6 +78,7 @@ class Bar:
         self.what = what
         self.bar: Any = None
         self.task: Any = None
+        self.points, self.workers, self.begun, self.done = 0.0, 1, 0.0, 0
 
     def start(self, total: int, done: int) -> None:
         """There are ``total`` pieces of work, ``done`` of them done before."""
@@ -70,16 +87,26 @@ class Bar:
 
         self.close()
         done_so_far = (rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeElapsedColumn())
-        left = (rich.TextColumn("left"), rich.TimeRemainingColumn())
+        left = (rich.TextColumn("left"), rich.TimeRemainingColumn(), rich.TextColumn("{task.fields[pace]}"))
         columns = (rich.TextColumn("{task.description}"), *done_so_far, *left)
         self.bar = rich.Progress(*columns, console=Console(stderr=True), transient=True)
-        self.task = self.bar.add_task(self.what, total=total, completed=done)
+        self.task = self.bar.add_task(self.what, total=total, completed=done, pace="")
+        self.begun, self.done = time.monotonic(), 0
         self.bar.start()
 
     def advance(self, k: int) -> None:
         """``k`` more are done."""
         if self.bar is not None:
-            self.bar.advance(self.task, k)
+            self.done += k
+            self.bar.update(self.task, advance=k, pace=self._pace())
+
+    def scale(self, points: float, workers: int) -> None:
+        """A piece of work has about so many points of the grid, and so many workers are at them."""
+        self.points, self.workers = points, workers
+
+    def _pace(self) -> str:
+        rate = self.points * self.done / max(time.monotonic() - self.begun, 1e-9)
+        return f"{rate:.3g} points/s" + (f", {self.workers} workers" if self.workers > 1 else "") if rate else ""
 
     def close(self) -> None:
         """Take the bar away."""

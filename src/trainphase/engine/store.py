@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainphase.engine import _chunk
+from trainphase.engine import _chunk, _names
 from trainphase.engine._files import reason, temporary
 from trainphase.engine._layout import MANIFEST, POINT, damaged_files, opened, read_manifest, settle, shape_of
 from trainphase.engine._locks import Part
@@ -190,7 +190,7 @@ class Store:
             raise StoreError(f"tile {key} cannot be written: the store {self.path} is open for reading only")
         data = self._checked(key, self.tiling.extent(index), arrays)
         chunks = {
-            _chunk_name(self.fields[name], index): _chunk.encode(self.fields[name], self.tiling.tile, values)
+            _names.chunk(self.fields[name], index): _chunk.encode(self.fields[name], self.tiling.tile, values)
             for name, values in data.items()
         }
         entry = ledger_entry(key, {name: values_digest(values) for name, values in data.items()})
@@ -228,7 +228,7 @@ class Store:
         """Note that the tile was given up, and why; ``holes`` tells it until the next run tries the tile again."""
         note = canonical({"tile": self.tiling.key(index), "why": why}) + b"\n"
         try:
-            self.place.write(_hole_name(self.tiling.key(index)), note)
+            self.place.write(_names.hole(self.tiling.key(index)), note)
         except OSError as error:
             raise WriteError(
                 f"the store {self.path} could not be written ({reason(error)}): put that right and give the same "
@@ -257,7 +257,7 @@ class Store:
         """
         extent = self.tiling.extent(index)
         return {
-            name: _chunk.decode(field, self.tiling.tile, extent, self._bytes(_chunk_name(field, index)))
+            name: _chunk.decode(field, self.tiling.tile, extent, self._bytes(_names.chunk(field, index)))
             for name, field in self.fields.items()
         }
 
@@ -276,7 +276,7 @@ class Store:
         found = {}
         for name in self._listed("ledger"):
             index = self._tile_of(name)
-            if index and name == _hole_name(self.tiling.key(index)):
+            if index and name == _names.hole(self.tiling.key(index)):
                 with contextlib.suppress(ValueError, KeyError, TypeError, FileNotFoundError):
                     found[index] = str(json.loads(self.place.read(name))["why"])
         return found
@@ -310,6 +310,13 @@ class Store:
                 ) from why
         return done, claimed - done
 
+    def tidy(self) -> None:
+        """Remove the temporary files of killed writers; of a part, those of its tiles."""
+        own = None if self.part is None else set(self.own())
+        stray = [(name, temporary(name)) for name in self._listed()]
+        with contextlib.suppress(OSError):  # the next ``verify`` has another go
+            self.place.remove([name for name, real in stray if real and (own is None or self._tile_of(real) in own)])
+
     def _holds(self, index: Index) -> bool:
         try:
             sums = {name: values_digest(values) for name, values in self.read(index).items()}
@@ -325,23 +332,13 @@ class Store:
 
     def _odd(self, name: str, index: Index) -> bool:
         """A file of a tile that is done, and not one that its writing leaves: a temporary, or the note of a hole."""
-        return temporary(name) is not None or name == _hole_name(self.tiling.key(index))
+        return temporary(name) is not None or name == _names.hole(self.tiling.key(index))
 
     def _tile_of(self, name: str) -> Index | None:
-        """The tile that a file belongs to; None for metadata and foreign files."""
-        first, *rest = name.split("/")
-        sizes = self.fields[first].sizes if first in self.fields else ()
-        try:
-            if first == "ledger" and len(rest) == 1 and rest[0].endswith(".json"):
-                return self.tiling.index(rest[0].removesuffix(".json").removesuffix(".failed"))
-            if first in self.fields and rest[0] == "c" and len(rest) == 1 + len(self.tiling.tile) + len(sizes):
-                return self.tiling.index(".".join(rest[1 : 1 + len(self.tiling.tile)]))
-        except (ValueError, IndexError):
-            pass
-        return None
+        return _names.tile(name, self.fields, self.tiling)
 
     def _ledger(self, index: Index) -> str:
-        return f"ledger/{self.tiling.key(index)}.json"
+        return _names.entry(self.tiling.key(index))
 
     # -- products --------------------------------------------------------------------------------
 
@@ -377,14 +374,6 @@ class Store:
         last = max((self.tiling.slices(index)[0].stop for index in claimed), default=0)
         kept = dataset[list(self.fields)].isel({POINT: slice(0, last)})
         return kept.assign_coords({a["name"]: dataset[a["name"]] for a in self.axes})
-
-
-def _chunk_name(field: Field, index: Index) -> str:
-    return "/".join([field.name, "c", *map(str, index), *("0" for _ in field.sizes)])
-
-
-def _hole_name(key: str) -> str:
-    return f"ledger/{key}.failed.json"
 
 
 @functools.lru_cache(maxsize=8)

@@ -138,12 +138,13 @@ def sweep(
             done, damaged = store.verify()
         todo = [t for t in tiles if t not in done]
         progress.start(len(tiles), len(tiles) - len(todo))
-        if (scale := getattr(progress, "scale", None)) is not None and tiles:
-            scale(sum(math.prod(store.tiling.extent(t)) for t in tiles) / len(tiles), _workers(pool) if executor else 1)
+        _scale(progress, store, tiles, _workers(pool) if executor else 1)
         computed, failed = _drive(pool, pending, compute, store, todo, lambda: in_flight or 2 * _workers(pool), retries, progress)
         done.update(computed)
         for index, why in failed.items():
             store.fail(index, why)
+        if executor is not None:
+            store.tidy()  # a worker that was killed while it wrote, whose tile another has computed
         renewed = len(damaged.intersection(computed))
         return Report(computed, len(tiles) - len(todo), renewed, failed)
     except KeyboardInterrupt:
@@ -203,6 +204,13 @@ def _drive(
             else:
                 failed[index] = f"{type(why).__name__}: {why}" if str(why) else type(why).__name__
             progress.advance(1)
+
+
+def _scale(progress: Any, store: Store, tiles: list[Index], workers: int) -> None:
+    """Tell a progress that wants to know how large a tile is and how many workers there are."""
+    tell = getattr(progress, "scale", None)
+    if tell is not None and tiles:
+        tell(sum(math.prod(store.tiling.extent(t)) for t in tiles) / len(tiles), workers)
 
 
 def _taken(settled: SimpleQueue[Future[Index]]) -> list[Future[Index]]:
