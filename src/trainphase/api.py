@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 LISTS = ("theta", "eigenvalues", "width", "seed")
 # Runs near the edge settle at a rate of |2 - curvature| / 2 per step: this decides curvatures up to 1.997.
 EDGE_STEPS = 16384
-# Of a search for boundaries: points of the scan, width of a result (of networks a share of the range) and horizon. A run of
-# a small network takes a second at this horizon, which is that of a diagram, and its phase is a matter of a percent of lr.
-SCAN, SCAN_REGIME, SCAN_NETWORK = (256, 1e-10, 131072), (9, 0.01, None), (33, 1e-3, 8192)
+# Of a search for boundaries: points, width (of networks, whose runs take a second, a share of the range), horizon.
+SCAN, SCAN_REGIME, SCAN_NETWORK = (256, 1e-10, 131072), (9, 0.01, 131072), (33, 1e-3, 8192)
 
 
 def _factory(system: Any) -> tuple[str, Callable[..., Any]]:
@@ -251,10 +250,8 @@ def boundary(
     Parameters
     ----------
     params : one or two of them an interval ``(lo, hi)`` (or an axis), the others numbers.
-    tol : target width of each crossing, in units of the parameter; default 1e-10, for the regime vocabulary 0.01, for the
-        training of a network a thousandth of the range.
-    points : points of the scan that finds the crossings; what lies between two of them is not seen. Default 256, for the
-        regime vocabulary, where each is a ladder of nets, 9, for the training of a network 33.
+    tol : target width of a crossing, in units of the parameter; default 1e-10; regime: 0.01, networks: the range / 1000.
+    points : of the scan that finds the crossings; what lies between two is not seen. Default 256; regime: 9, networks: 33.
     steps : horizon; default 131072, for the training of a network as for ``diagram``.
     of : "phase", or "period" for the points where the period of the attractor changes.
     near, between : of two intervals: a point near the boundary to follow, and the two phases. Without ``near`` a scan of
@@ -282,7 +279,7 @@ def boundary(
         return _curve(name, factory, params, of=of, tol=tol, points=points, steps=steps, starts=starts, dtype=dtype,
                       vocabulary=vocabulary, near=near, between=between, report=report)  # fmt: skip
     if len(ranges) != 1:
-        raise RequestError(f"a boundary is searched along one parameter or two, not {len(ranges)}; give a range such as a=0.5:2.2")
+        raise RequestError(f"a boundary is searched along one parameter or two, not {len(ranges)}; give a range, as a=0.5:2.2")
     if near is not None or between is not None:
         raise RequestError("near and between choose a boundary in the plane of two ranges; leave them out, or give two ranges")
     (key, value), = ranges.items()
@@ -297,8 +294,7 @@ def boundary(
     check_tolerance(f"tol = {tol:g}", tol, lo, hi)
     if of == "period" and words != "training":
         raise RequestError(f"of = 'period' needs the training vocabulary, and {name} is read in {words}; leave of out")
-    horizon = _steps(words, steps, usual[2] or SCAN[2])
-    recipe = Recipe(factory, fixed, horizon, starts, dtype, samples=0, vocabulary=words)
+    recipe = Recipe(factory, fixed, _steps(words, steps, usual[2]), starts, dtype, samples=0, vocabulary=words)
     return verbs.boundary(name, recipe, axis, tol=tol, points=axis.n, of=of, report=report)
 
 
