@@ -1,4 +1,4 @@
-"""What the PyTorch probe costs a training loop: seconds of a loop with it and without, in turns, on one CPU.
+"""What the PyTorch probe costs a training loop: CPU seconds of a loop with it and without, 50 steps in turns, on one CPU.
 
 Loops on the digits that come with scikit-learn: the full batch, which is the probe batch too; and minibatches, with a probe
 batch of 256. The probe is set up before the clock starts; "with setup" counts that in; "own" is what the probe says of itself.
@@ -46,38 +46,61 @@ def network(optimiser: str) -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, torch.optim.SGD(model.parameters(), lr=0.1)
 
 
-def loop(case: str, steps: int, budget: float | None, watched: bool, check: bool = False) -> tuple[float, dict]:
-    """CPU seconds of a loop, and what the probe says of itself."""
-    model, optimizer = network("adam" if "Adam" in case else "sgd")
-    x, y = DIGITS
-    size, loss_fn = int(case.split()[-2][:-1]), nn.functional.cross_entropy
-    full = case.startswith("full")
-    probe = watch(model, loss_fn, (x[:256], y[:256]), optimizer, every=EVERY, budget=budget) if watched else None
-    loss_fn(model(x[:size]), y[:size]).backward()
-    optimizer.step()  # from here on Adam has its second moments
-    if probe is not None:
-        probe.start()
-    apart, errors = 0.0, []
-    began = time.process_time()
-    for k in range(steps):
-        rows = slice(0, size) if full else slice(k * size % 1536, k * size % 1536 + size)
-        optimizer.zero_grad()
-        loss = loss_fn(model(x[rows]), y[rows])
-        loss.backward()
-        optimizer.step()
-        if probe is not None and probe.step(loss) and check:
-            paused, clock = time.process_time(), time.perf_counter()
-            errors.append(true_error(probe))
-            apart += time.process_time() - paused
-            probe.recorder._resumed = (probe.recorder._resumed or clock) + time.perf_counter() - clock
-    seconds = time.process_time() - began - apart
-    if probe is None:
-        return seconds, {}
-    cost, products = probe.recorder.cost, probe.recorder.rows["products"][1:] or [0.0]
-    return seconds, {
-        "measurements": cost.measurements, "products": statistics.mean(products), "setup_seconds": cost.setup,
-        "own_overhead": cost.overhead, "errors": errors,
-    }  # fmt: skip
+class Loop:
+    """A training loop, with a probe or without, that advances for some steps at a time."""
+
+    def __init__(self, case: str, budget: float | None, watched: bool) -> None:
+        self.model, self.optimizer = network("adam" if "Adam" in case else "sgd")
+        self.size, self.full, self.done = int(case.split()[-2][:-1]), case.startswith("full"), 0
+        (x, y), loss_fn = DIGITS, nn.functional.cross_entropy
+        watching = {"every": EVERY, "budget": budget}
+        self.probe = watch(self.model, loss_fn, (x[:256], y[:256]), self.optimizer, **watching) if watched else None
+        self.errors: list[float] = []
+        loss_fn(self.model(x[: self.size]), y[: self.size]).backward()
+        self.optimizer.step()  # from here on Adam has its second moments
+        if self.probe is not None:
+            self.probe.start()
+
+    def advance(self, steps: int, check: bool = False) -> float:
+        """CPU seconds of so many steps; with ``check`` the true error of each measurement is found, outside the clock."""
+        (x, y), loss_fn, probe = DIGITS, nn.functional.cross_entropy, self.probe
+        if probe is not None:
+            probe.recorder._resumed = time.perf_counter()
+        apart, began = 0.0, time.process_time()
+        for k in range(self.done, self.done + steps):
+            rows = slice(0, self.size) if self.full else slice(k * self.size % 1536, k * self.size % 1536 + self.size)
+            self.optimizer.zero_grad()
+            loss = loss_fn(self.model(x[rows]), y[rows])
+            loss.backward()
+            self.optimizer.step()
+            if probe is not None and probe.step(loss) and check:
+                paused, clock = time.process_time(), time.perf_counter()
+                self.errors.append(true_error(probe))
+                apart += time.process_time() - paused
+                probe.recorder._resumed = (probe.recorder._resumed or clock) + time.perf_counter() - clock
+        self.done += steps
+        if probe is not None:
+            probe.stop()
+        return time.process_time() - began - apart
+
+    def told(self) -> dict[str, Any]:
+        """What the probe says of itself."""
+        assert self.probe is not None
+        cost, products = self.probe.recorder.cost, self.probe.recorder.rows["products"][1:] or [0.0]
+        return {
+            "measurements": cost.measurements, "products": statistics.mean(products), "setup_seconds": cost.setup,
+            "own_overhead": cost.overhead,
+        }  # fmt: skip
+
+
+def pair(case: str, budget: float | None, steps: int) -> tuple[float, float, dict[str, Any]]:
+    """CPU seconds without a probe and with one: two loops in turns, EVERY steps at a time, so that both meet the same machine."""
+    plain, watched = Loop(case, budget, False), Loop(case, budget, True)
+    spent = {plain: 0.0, watched: 0.0}
+    for k in range(steps // EVERY):
+        for which in ((plain, watched), (watched, plain))[k % 2]:
+            spent[which] += which.advance(EVERY)
+    return spent[plain], spent[watched], watched.told()
 
 
 def true_error(probe: Any) -> float:
@@ -121,12 +144,14 @@ def show(r: dict[str, Any]) -> None:
 
 
 def row(case: str, budget: float | None, steps: int, turns: int) -> dict[str, Any]:
-    """Loops in turns; medians over them, in per cent of the loop without a probe."""
-    pairs = [(loop(case, steps, budget, False)[0], *loop(case, steps, budget, True)) for _ in range(turns)]
+    """Medians over the turns, in per cent of the loop without a probe."""
+    pairs = [pair(case, budget, steps) for _ in range(turns)]
     ratios = [100 * (with_it / without - 1) for without, with_it, _ in pairs]
     setups = [100 * ((with_it + told["setup_seconds"]) / without - 1) for without, with_it, told in pairs]
-    told = loop(case, steps, budget, True, check=True)[1]
-    errors = told.pop("errors") or [float("nan")]
+    checked = Loop(case, budget, True)
+    checked.advance(steps, check=True)
+    told, errors = checked.told(), checked.errors or [float("nan")]
+    told["own_overhead"] = statistics.median(p[2]["own_overhead"] for p in pairs)
     return told | {
         "loop": case, "budget": budget, "steps": steps,
         "overhead": statistics.median(ratios), "least": min(ratios), "worst": max(ratios),
