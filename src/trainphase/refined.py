@@ -207,7 +207,7 @@ class _Rounds:
         self.tile, self.store, self.size, self.words = tile, store, batch, words
         self.executor, self.progress = executor, progress
         self.done, _ = store.verify()
-        self.next = self.evaluations = 0
+        self.next = self.evaluations = self.rounds = 0
 
     def all(self, sampler: Refine) -> None:
         """Ask and tell until the sampler is content."""
@@ -215,6 +215,9 @@ class _Rounds:
             points = sampler.ask()
             if not len(points):
                 return
+            self.rounds += 1
+            if (refine := getattr(self.progress, "refine", None)) is not None:
+                refine(self.rounds, sampler.evaluations, int(np.prod(sampler.shape)))
             labels = self.labels(points)
             kinds = len(self.words.labels)
             codes = np.where(labels == NOT_COMPUTED, kinds, labels)

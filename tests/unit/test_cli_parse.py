@@ -285,3 +285,16 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 )
 def test_the_recorded_command_tells_the_question_and_no_place(line: str, kept: str) -> None:
     assert options.recorded(line.split()) == f"trainphase {kept}"
+
+
+def test_rounds_of_a_refinement_are_told_every_few_seconds_and_not_each(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = progress.Lines(every=5.0, clock=clock)
+    for number in range(1, 9):  # two seconds each
+        lines.refine(number, 100 * (number - 1), 10**6)
+        lines.start(2, 1)
+        clock.now += 2.0
+        lines.advance(1)
+        lines.close()
+    said = [line.removeprefix("trainphase: ") for line in capsys.readouterr().err.splitlines()]
+    assert said == [f"round {k}: {100 * (k - 1)} points asked for, where a dense diagram has 1000000" for k in (4, 7)]

@@ -24,6 +24,9 @@ class Silent:
     def scale(self, points: float, workers: int) -> None:
         """Nothing."""
 
+    def refine(self, number: int, asked: int, lattice: int) -> None:
+        """Nothing."""
+
     def close(self) -> None:
         """Nothing."""
 
@@ -34,13 +37,16 @@ class Lines:
     def __init__(self, what: str = "tiles", every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
         self.what, self.every, self.clock = what, every, clock
         self.total = self.before = self.done = 0
-        self.points, self.workers = 0.0, 1
+        self.points, self.workers, self.rounds = 0.0, 1, 0
         self.begun = self.said = clock()
 
     def start(self, total: int, done: int) -> None:
         """There are ``total`` pieces of work, ``done`` of them done before."""
         self.total, self.before, self.done = total, done, done
-        self.begun = self.said = self.clock()
+        self.begun = self.clock()
+        if self.rounds:
+            return
+        self.said = self.begun
         if done:
             note(f"{done} of {total} {self.what} are stored already")
 
@@ -51,7 +57,7 @@ class Lines:
         if now - self.said < self.every or self.done >= self.total:
             return
         self.said = now
-        rate = (self.done - self.before) / (now - self.begun)
+        rate = (self.done - self.before) / max(now - self.begun, 1e-9)
         share = 100 * self.done // self.total
         left = f"about {duration((self.total - self.done) / rate)} left"
         note(f"{self.done} of {self.total} {self.what}, {share}%, {left}{self._pace(rate)}")
@@ -59,6 +65,13 @@ class Lines:
     def scale(self, points: float, workers: int) -> None:
         """A piece of work has about so many points of the grid, and so many workers are at them."""
         self.points, self.workers = points, workers
+
+    def refine(self, number: int, asked: int, lattice: int) -> None:
+        """What is to come is round ``number`` of a refinement, which has asked for so many points of a lattice."""
+        self.rounds, now = number, self.clock()
+        if now - self.said >= self.every:
+            self.said = now
+            note(f"round {number}: {asked} points asked for, where a dense diagram has {lattice}")
 
     def _pace(self, rate: float) -> str:
         """Points per second, and of each worker where there are several."""
@@ -103,6 +116,10 @@ class Bar:
     def scale(self, points: float, workers: int) -> None:
         """A piece of work has about so many points of the grid, and so many workers are at them."""
         self.points, self.workers = points, workers
+
+    def refine(self, number: int, asked: int, lattice: int) -> None:
+        """What is to come is round ``number`` of a refinement, which has asked for so many points of a lattice."""
+        self.what = f"round {number}, {100 * asked / lattice:.2g}% of a dense diagram asked for"
 
     def _pace(self) -> str:
         rate = self.points * self.done / max(time.monotonic() - self.begun, 1e-9)

@@ -47,7 +47,8 @@ class Progress(Protocol):
         """The sweep is over, however it ended."""
 
     # One that has a method ``scale(points, workers)`` too is told how many grid points a tile has on average and how
-    # many workers there are.
+    # many workers there are; one that has ``refine(number, asked, lattice)``, which round of a refinement begins, how many
+    # points were asked for before, and how many a dense diagram has.
 
 
 class Quiet:
