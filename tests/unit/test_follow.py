@@ -56,7 +56,7 @@ def test_a_closed_curve_is_followed_around_once() -> None:
     assert curve.half.max() <= 0.5e-9
     turns = np.unwrap(np.arctan2(curve.points[:, 1] - CENTRE[1], curve.points[:, 0] - CENTRE[0]))
     # Once around, counter-clockwise: the disc, the smaller label, is on the left. The last step is not repeated.
-    steps = np.diff(np.append(turns, turns[0] + 2 * np.pi))
+    steps: np.ndarray = np.diff(np.append(turns, turns[0] + 2 * np.pi))
     assert (steps > 0).all() and turns[-1] - turns[0] < 2 * np.pi
     assert steps.max() * RADIUS < 1.6 / 32  # the step, or what was left at the meeting
     assert got.evaluations < 10_000  # one in a hundred of a plane of 1024 x 1024
