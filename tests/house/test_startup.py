@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("jax", "equinox", "matplotlib", "pandas", "xarray", "zarr", "sklearn", "scipy")
+HEAVY = ("jax", "equinox", "matplotlib", "pandas", "xarray", "zarr", "sklearn", "scipy", "dask", "distributed", "fsspec")
 
 # Runs the command in the child itself and prints, as the last line, its exit code and the modules it loaded.
 CHILD = """
@@ -49,6 +49,7 @@ def start(*arguments: str) -> tuple[str, dict]:
         ("boundary", "--help"),
         ("demo", "--help"),
         ("diagnose", "--help"),
+        ("status", "--help"),
         ("reproduce", "--help"),
     ],
     ids=" ".join,

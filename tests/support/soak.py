@@ -253,11 +253,11 @@ class Soak:
         worker = [*dask, "distributed.cli.dask_worker", "--scheduler-file", str(place), "--nthreads", "1", "--no-nanny",
                   "--no-dashboard"]  # fmt: skip
         with contextlib.ExitStack() as stack:
-            first = subprocess.Popen([*scheduler, "--scheduler-file", str(place)], **quiet)
+            first = subprocess.Popen[bytes]([*scheduler, "--scheduler-file", str(place)], **quiet)
             started = [first]
             stack.callback(lambda: [(each.kill(), each.wait()) for each in started])
             wait_for(lambda: place.exists() and place.read_text().rstrip().endswith("}"))
-            started += [subprocess.Popen(worker, **quiet) for _ in range(2)]
+            started += [subprocess.Popen[bytes](worker, **quiet) for _ in range(2)]
             yield first, json.loads(place.read_text())["address"]
 
 

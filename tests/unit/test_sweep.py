@@ -249,9 +249,10 @@ def test_a_task_that_is_run_again_does_not_compute_a_tile_that_is_written(store)
 
 
 def test_a_progress_that_asks_is_told_how_large_a_tile_is_and_how_many_workers_there_are(store):
-    told = []
-    watch = Watch()
-    watch.scale = lambda points, workers: told.append((points, workers))
+    class Curious(Watch):
+        def scale(self, points, workers):
+            self.events.append((points, workers))
+
     with ThreadPoolExecutor(3) as pool:
-        sweep(Recipe(), store, TILES, executor=pool, progress=watch)
-    assert told == [(4.0, 3)]
+        sweep(Recipe(), store, TILES, executor=pool, progress=(watch := Curious()))
+    assert watch.events[1] == (4.0, 3)
