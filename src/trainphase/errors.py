@@ -27,3 +27,17 @@ class WriteError(StoreError):
 
 class DataError(RequestError):
     """A data set is not on this machine, or is not the one its name promises."""
+
+
+class SweepInterrupted(TrainphaseError):
+    """The user stopped the sweep; what is computed is kept. The command line ends with exit code 130.
+
+    ``aborted`` says that a second interrupt came before the tiles in flight had ended: their threads still
+    run, and Python would wait for them at its exit.
+    """
+
+    exit_code = 130
+
+    def __init__(self, sentence: str, aborted: bool = False) -> None:
+        super().__init__(sentence)
+        self.aborted = aborted

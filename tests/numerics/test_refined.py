@@ -16,7 +16,7 @@ from trainphase.engine.store import Store
 from trainphase.engine.sweep import SweepInterrupted
 from trainphase.errors import RequestError, StoreError
 
-PLANE = {"eps": 0.03, "z": tp.linspace(-0.6012, 0.5987, 129), "T": tp.linspace(0.0013, 2.5, 129)}
+PLANE: dict[str, Any] = {"eps": 0.03, "z": tp.linspace(-0.6012, 0.5987, 129), "T": tp.linspace(0.0013, 2.5, 129)}
 
 
 class Dome(tp.Map):
@@ -109,7 +109,7 @@ def test_boundaries_are_lines_and_stand_in_the_dataset(both: tuple[tp.Diagram, t
 
 
 def test_an_interrupted_refinement_continues_to_the_same_bytes(tmp_path: Path) -> None:
-    box = {"a": tp.linspace(-1.21, 1.2, 65), "b": tp.linspace(-1.01, 1.02, 65)}
+    box: dict[str, Any] = {"a": tp.linspace(-1.21, 1.2, 65), "b": tp.linspace(-1.01, 1.02, 65)}
     tp.diagram(Dome, **box, refine=True, audit=100, store=tmp_path / "whole", executor=(one := Here()))
     assert one.ran > 4
     for most in (0, 1, 3):
@@ -126,7 +126,7 @@ def test_an_interrupted_refinement_continues_to_the_same_bytes(tmp_path: Path) -
 
 
 def test_a_polished_boundary_lies_on_the_ellipse() -> None:
-    box = {"a": tp.linspace(-1.21, 1.2, 65), "b": tp.linspace(-1.01, 1.02, 65)}
+    box: dict[str, Any] = {"a": tp.linspace(-1.21, 1.2, 65), "b": tp.linspace(-1.01, 1.02, 65)}
     d = tp.diagram(Dome, **box, refine=True, audit=100, tol=1e-7)
     (line,) = d.boundaries
     a, b = np.array(line["points"]).T
@@ -137,7 +137,7 @@ def test_a_polished_boundary_lies_on_the_ellipse() -> None:
 
 
 def test_seeds_vote_and_one_axis_is_bisected() -> None:
-    axis = {"a": tp.linspace(-1.21, 1.2, 513), "b": 0.0}
+    axis: dict[str, Any] = {"a": tp.linspace(-1.21, 1.2, 513), "b": 0.0}
     d = tp.diagram(Dome, **axis, refine=True, seeds=3, audit=30)
     # The thresholds of the seeds are 1, sqrt(1.02), sqrt(1.04): two of three agree on either side of the middle one.
     found = sorted(p[0] for line in d.boundaries for p in line["points"])
@@ -148,7 +148,7 @@ def test_seeds_vote_and_one_axis_is_bisected() -> None:
 
 
 def test_points_without_a_run_have_no_label_in_any_vocabulary() -> None:
-    box = {"z": tp.linspace(0.05, 1.95, 17), "T": tp.linspace(1.0, 3.0, 17), "y": 0.2}
+    box: dict[str, Any] = {"z": tp.linspace(0.05, 1.95, 17), "T": tp.linspace(1.0, 3.0, 17), "y": 0.2}
     codes = tp.diagram("linear-net", **box).dataset["phase"].values
     z, T = np.meshgrid(box["z"].values, box["T"].values, indexing="ij")
     np.testing.assert_array_equal(codes == 255, 2 * np.abs(z + 0.2) > T + 1e-9)
@@ -170,7 +170,7 @@ def test_what_cannot_be_refined_is_said(given: dict[str, Any], says: str) -> Non
 
 
 def test_a_store_of_other_points_is_refused(tmp_path: Path) -> None:
-    box = {"a": tp.linspace(-1.21, 1.2, 33), "b": tp.linspace(-1.01, 1.02, 33)}
+    box: dict[str, Any] = {"a": tp.linspace(-1.21, 1.2, 33), "b": tp.linspace(-1.01, 1.02, 33)}
     tp.diagram(Dome, **box, refine=True, audit=0, store=tmp_path / "s")
     kept = Store.open(tmp_path / "s")
     assert kept.dataset()["phase"].dims == ("point",)

@@ -20,8 +20,7 @@ from typing import Any
 
 from trainphase.cli import environment
 from trainphase.cli.parse import shown
-from trainphase.engine.sweep import SweepInterrupted
-from trainphase.errors import RequestError, TrainphaseError
+from trainphase.errors import RequestError, SweepInterrupted, TrainphaseError
 
 CONNECT = 10.0  # seconds until a scheduler must have answered, at the start and after it was lost
 NOBODY = 60.0  # seconds without any worker after which a sweep ends
