@@ -286,7 +286,8 @@ def _keep_lines(dataset: xarray.Dataset, lines: Sequence[Mapping[str, Any]], lat
 
 def _summary(refined: Refined, words: Vocabulary) -> dict[str, Any]:
     """What the refinement asked for, and how good the inferred labels are."""
-    rate, bound = refined.wrong
+    rate, bound = refined.wrong or (None, None)
+
     def named(code: int) -> str:
         return words.label(code) if code < len(words.labels) else "not computed"
 

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 import trainphase as tp
+from trainphase import refined
+from trainphase.engine.sampling import Refine
 from trainphase.engine.store import Store
 from trainphase.engine.sweep import SweepInterrupted
 from trainphase.errors import RequestError, StoreError
+from trainphase.phase import TRAINING
 
 PLANE: dict[str, Any] = {"eps": 0.03, "z": tp.linspace(-0.6012, 0.5987, 129), "T": tp.linspace(0.0013, 2.5, 129)}
 
@@ -174,3 +177,11 @@ def test_a_store_of_other_points_is_refused(tmp_path: Path) -> None:
     tp.diagram(Dome, **box, refine=True, audit=0, store=tmp_path / "s")
     kept = Store.open(tmp_path / "s")
     assert kept.dataset()["phase"].dims == ("point",)
+
+
+def test_without_an_audit_no_share_of_wrong_labels_is_claimed():
+    sampler = Refine((33, 33), audit=0)
+    while (points := sampler.ask()).size:
+        sampler.tell(points, np.eye(2, dtype=int)[(points[:, 0] > 11).astype(int)])
+    summary = refined._summary(sampler.result(), TRAINING)
+    assert summary["wrong"] is None and summary["wrong_at_most"] is None and summary["audit"] == []

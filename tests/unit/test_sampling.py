@@ -174,6 +174,16 @@ def test_bent_boundaries_are_right_to_one_step(radius):
         assert not far(plane, drive(plane, Refine(plane.shape))[0].labels).any()
 
 
+@pytest.mark.parametrize("smooth", [False, True])
+def test_a_tongue_is_followed_to_its_tip(smooth):
+    """It is wide where the start level meets it, and slips between its points from there on."""
+    x, y = unit((513, 513))
+    plane = (np.abs(y - 0.4 - 0.1 * x) < 0.05 * (1 - x)).astype(int)
+    result, _ = drive(plane, Refine(plane.shape, ring=False, smooth=smooth, audit=0))
+    # The last lattice steps, where it is no wider than they are, come and go.
+    assert not far(plane, result.labels)[:480].any()
+
+
 def test_a_lattice_that_is_no_power_of_two_and_far_from_square():
     x, y = unit((1000, 37))
     plane = (y > 0.3 + 0.4 * x**2).astype(int)
@@ -206,6 +216,9 @@ def test_the_basins_of_newton_s_method():
     wrong = float(np.mean(plane != result.labels))
     assert wrong <= 0.01  # the target; none is wrong here
     assert result.wrong is not None and wrong <= result.wrong[1] < 0.01 and result.evaluations < 0.2 * plane.size
+    bare, _ = drive(plane, Refine(plane.shape, ring=False))
+    assert bare.evaluations < 0.8 * result.evaluations  # the ring costs something, and finds what would be missed
+    assert np.count_nonzero(plane != bare.labels) > np.count_nonzero(plane != result.labels)
     value, error = result.dimension or (0.0, 0.0)
     assert abs(value - 1.42) < 0.03 and 0 < error < 0.02  # published: 1.42, of ever finer grids
 

@@ -21,10 +21,11 @@ def refine(plane, **chosen):
 
 
 def islands(rng, count, side=129):
-    """Squares of label 1, of 1 to 5 points a side, on a plane of label 0; the start level has every 8th point."""
+    """Squares of label 1, of 1 to 5 points a side, on a plane of label 0, all between the 8th points that are asked for first."""
     plane = np.zeros((side, side), int)
     for _ in range(count):
-        a, b, size = rng.integers(0, side - 6), rng.integers(0, side - 6), rng.integers(1, 6)
+        size = rng.integers(1, 6)
+        a, b = 8 * rng.integers(0, side // 8, 2) + rng.integers(1, 9 - size, 2)
         plane[a : a + size, b : b + size] = 1
     return plane
 
@@ -48,14 +49,13 @@ def covered(count, audits, seeds):
     return held, missed
 
 
-@pytest.mark.parametrize(("count", "audits"), [(1, 1), (6, 3)])
-def test_islands_between_the_points_are_reported_within_the_interval(count, audits):
-    seeds = 50
+@pytest.mark.parametrize(("count", "audits", "seeds"), [(1, 1, 100), (60, 1, 200), (6, 3, 40)])
+def test_islands_between_the_points_are_reported_within_the_interval(count, audits, seeds):
     held, missed = covered(count, audits, seeds)
     # At least 95 % of the intervals hold the truth. With exactly 95 %, fewer than this happens once in a thousand times.
     assert held >= binom.ppf(0.001, seeds, 0.95)
-    if (count, audits) == (1, 1):  # some 10 of 16 000 points are in the island: an audit of 150 meets it in ten times
-        assert missed > 0
+    if count == 60:  # some 600 of 16 000 points are in islands: an audit of 150 meets five of them
+        assert missed > 0.9 * seeds
 
 
 def test_without_an_audit_nothing_is_reported():

@@ -271,9 +271,7 @@ class Refine:
         if self._counts is not None and other.any():
             at = np.flatnonzero(other)
             around = self._counts.of(self.lattice.corners(level, cells[at])).sum(1)
-            # As many comparisons are made as there are told points; three standard errors keep noise from feeding on itself.
-            found, errors = contrast(np.stack([self._counts.of(points[at]), around], 1))
-            other[at] = found & (errors >= 3)
+            other[at] = contrast(np.stack([self._counts.of(points[at]), around], 1))[0]
         return other
 
     def _off_chord(self, level: int, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -283,8 +281,7 @@ class Refine:
         some = self._chords.take(order[np.searchsorted(self._chords.cell[order], cells)])
         address = self.lattice.where(points)[:, None, :]
         wrong = some.predict(address)[:, 0] != self._labels[points]
-        strange = (self._labels[points] != some.first) & (self._labels[points] != some.other)  # a third label
-        return strange | (wrong & (some.distance(address)[:, 0] > 1))
+        return wrong & (some.distance(address)[:, 0] > 1)
 
     # ---- the audit and the result
 
