@@ -17,8 +17,7 @@ import xarray
 from trainphase import catalog
 from trainphase._version import __version__
 from trainphase.cli.main import main
-from trainphase.engine.sweep import SweepInterrupted
-from trainphase.errors import DataError, TrainphaseError
+from trainphase.errors import DataError, SweepInterrupted, TrainphaseError
 from trainphase.phase import TRAINING, VOCABULARIES
 
 

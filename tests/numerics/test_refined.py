@@ -15,8 +15,7 @@ import trainphase as tp
 from trainphase import refined
 from trainphase.engine.sampling import Refine
 from trainphase.engine.store import Store
-from trainphase.engine.sweep import SweepInterrupted
-from trainphase.errors import RequestError, StoreError
+from trainphase.errors import RequestError, StoreError, SweepInterrupted
 from trainphase.phase import TRAINING
 
 PLANE: dict[str, Any] = {"eps": 0.03, "z": tp.linspace(-0.6012, 0.5987, 129), "T": tp.linspace(0.0013, 2.5, 129)}

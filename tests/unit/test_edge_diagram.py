@@ -13,8 +13,7 @@ import xarray
 
 import trainphase as tp
 from trainphase import api, diagrams
-from trainphase.engine.sweep import SweepInterrupted
-from trainphase.errors import RequestError, StoreError
+from trainphase.errors import RequestError, StoreError, SweepInterrupted
 from trainphase.phase import EDGE, NOT_COMPUTED
 
 CODE = {name: EDGE.index(name) for name in EDGE.labels}

@@ -15,8 +15,8 @@ import pytest
 
 from trainphase.axes import Axis
 from trainphase.engine.store import Field, Store
-from trainphase.engine.sweep import SweepInterrupted, sweep
-from trainphase.errors import StoreError, TrainphaseError
+from trainphase.engine.sweep import sweep
+from trainphase.errors import StoreError, SweepInterrupted, TrainphaseError
 
 TILES = [(k,) for k in range(12)]
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from trainphase.engine.lattice import Index
 from trainphase.engine.store import Store
-from trainphase.errors import StoreError, TrainphaseError
+from trainphase.errors import StoreError, SweepInterrupted, TrainphaseError
 
 Compute = Callable[[Index], Mapping[str, np.ndarray]]
 
