@@ -41,6 +41,8 @@ BLANK = "#FFFFFF"  # a point that is not computed
 INK = "#1A1A1A"
 FONT = "STIXGeneral"
 GREY = "#6E6E6E"
+# Most cells along a side of an image and of a mesh: more than a printed page shows.
+IMAGE, MESH = 3072, 2048
 
 # STIX is a Times-like face that comes with matplotlib, so that a figure is the same on every machine. It is named here
 # and not called "serif", which would mean whatever the settings say when the figure is drawn.
@@ -222,13 +224,14 @@ def legend(target: Figure | Axes, handles: Sequence[Any]) -> Legend | None:
 def cells(ax: Axes, x: tuple[np.ndarray, bool], y: tuple[np.ndarray, bool], colours: Any, **options: Any) -> Any:
     """Draw an array (rows, columns) of colours by cell; x and y are (edges in data units, equally wide on the page).
 
-    The scales of the axes must be set before. Regular cells on linear scales are one image, which stays quick at any
-    number of points; others are a mesh, thinned to every k-th cell beyond 2048 along a side.
+    The scales of the axes must be set before. Regular cells on linear scales are one image, thinned to every k-th cell beyond
+    3072 along a side (matplotlib takes some 100 bytes for each); others are a mesh, thinned beyond 2048.
     """
     if x[1] and y[1] and ax.get_xscale() == ax.get_yscale() == "linear":
         extent = (x[0][0], x[0][-1], y[0][0], y[0][-1])
+        (rows, _), (cols, _) = _thin(y[0], IMAGE), _thin(x[0], IMAGE)
         art: AxesImage | Any = ax.imshow(
-            colours, origin="lower", aspect="auto", interpolation="nearest", extent=extent, **options
+            colours[np.ix_(rows, cols)], origin="lower", aspect="auto", interpolation="nearest", extent=extent, **options
         )
     else:
         (rows, up), (cols, across) = _thin(y[0]), _thin(x[0])
@@ -238,7 +241,7 @@ def cells(ax: Axes, x: tuple[np.ndarray, bool], y: tuple[np.ndarray, bool], colo
     return art
 
 
-def _thin(edges: np.ndarray, most: int = 2048) -> tuple[np.ndarray, np.ndarray]:
+def _thin(edges: np.ndarray, most: int = MESH) -> tuple[np.ndarray, np.ndarray]:
     """Which cells to draw along a side, and edges that share the rest among them: all of them up to ``most``."""
     count = edges.size - 1
     pick = np.arange(0, count, -(-count // most))
