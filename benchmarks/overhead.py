@@ -125,7 +125,7 @@ def simulated(workers: int, seconds: float, driver: float, write: float, per_wor
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="500 tiles")
     parser.add_argument("--tiles", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
