@@ -1,6 +1,6 @@
 """What the engine costs per tile, and how many workers that allows: ask, submit, tell, write, checksum.
 
-    python benchmarks/overhead.py [--quick] [--tiles 10000] [--workers 2] [--no-dask]
+    python benchmarks/overhead.py [--quick] [--tiles 10000] [--workers 2] [--no-dask] [--folder DIR]
 
 Tiles are computed in no time: a record of 14 fields, that of ``cubic``, over 16 x 16 points. So all that is measured is the
 engine's own. Seconds are wall seconds per tile, and beside them processor seconds of this process, which other load on the
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import functools
 import heapq
-import shutil
 import sys
 import tempfile
 import time
@@ -73,11 +72,9 @@ def in_process(folder: Path, tiles: int) -> dict[str, dict[str, float]]:
         parts = timed("sweep in process", lambda: sweep(Instant(), store, store.tiling.tiles()), tiles)
         parts |= timed("verify, when resumed", store.verify, tiles)
         parts |= timed("load into memory", store.load, tiles)
-    shutil.rmtree(folder)
-    with made(folder, tiles) as store:
+    with made(folder.with_name("alone"), tiles) as store:
         some = store.tiling.tiles()[: tiles // 4]
         parts |= timed("encode, write, checksum alone", lambda: [store.write(t, record()) for t in some], len(some))
-    shutil.rmtree(folder)
     return parts
 
 
@@ -86,7 +83,6 @@ def on_dask(folder: Path, tiles: int, workers: int) -> dict[str, dict[str, float
     with executors.chosen("dask", workers, "", str(folder)) as pool, made(folder, tiles) as store:
         sweep(Instant(), store, store.tiling.tiles()[:50], pool)
         out = timed(f"sweep on Dask, {workers} workers", lambda: sweep(Instant(), store, store.tiling.tiles(), pool), tiles - 50)
-    shutil.rmtree(folder)
     return out
 
 
@@ -130,14 +126,15 @@ def main() -> int:
     parser.add_argument("--tiles", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--no-dask", action="store_true")
+    parser.add_argument("--folder", type=Path, help="where the stores are put meanwhile; default: the system's")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     tiles = 500 if given.quick else given.tiles
     print(f"{tiles} tiles of {len(FIELDS)} fields, milliseconds per tile\n\n{'':36}wall  this process")
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=given.folder) as scratch:
         parts = in_process(Path(scratch) / "s", tiles)
         if not given.no_dask:
-            parts |= on_dask(Path(scratch) / "s", tiles, given.workers)
+            parts |= on_dask(Path(scratch) / "dask", tiles, given.workers)
     needs = [{"what": "ms per tile in process", "value": (v := parts["sweep in process"]["wall"]), "met": v < IN_PROCESS}]
     result: dict[str, Any] = {"tiles": tiles, "ms_per_tile": parts}
     dask = next((cost for name, cost in parts.items() if "Dask" in name), None)
