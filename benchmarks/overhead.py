@@ -1,6 +1,6 @@
 """What the engine costs per tile, and how many workers that allows: ask, submit, tell, write, checksum.
 
-    python benchmarks/overhead.py [--quick] [--tiles 10000] [--workers 2] [--no-dask]
+    python benchmarks/overhead.py [--quick] [--tiles 10000] [--workers 2] [--no-dask] [--folder DIR]
 
 Tiles are computed in no time: a record of 14 fields, that of ``cubic``, over 16 x 16 points. So all that is measured is the
 engine's own. Seconds are wall seconds per tile, and beside them processor seconds of this process, which other load on the
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import functools
 import heapq
-import shutil
 import sys
 import tempfile
 import time
@@ -54,11 +53,13 @@ def record() -> dict[str, np.ndarray]:
     return codes | {f.name: rng.random((SIDE, SIDE)).astype(f.dtype) for f in FIELDS if f.dtype != "uint8"}
 
 
-def timed(work: Callable[[], Any], tiles: int) -> dict[str, float]:
-    """Milliseconds per tile, of the wall and of this process."""
+def timed(name: str, work: Callable[[], Any], tiles: int) -> dict[str, dict[str, float]]:
+    """Milliseconds per tile, of the wall and of this process; printed when they are known."""
     wall, own = time.perf_counter(), time.process_time()
     work()
-    return {"wall": 1e3 * (time.perf_counter() - wall) / tiles, "process": 1e3 * (time.process_time() - own) / tiles}
+    cost = {"wall": 1e3 * (time.perf_counter() - wall) / tiles, "process": 1e3 * (time.process_time() - own) / tiles}
+    print(f"{name:34}{cost['wall']:6.2f}{cost['process']:14.2f}", flush=True)
+    return {name: cost}
 
 
 def made(folder: Path, tiles: int) -> Store:
@@ -68,24 +69,20 @@ def made(folder: Path, tiles: int) -> Store:
 
 def in_process(folder: Path, tiles: int) -> dict[str, dict[str, float]]:
     with made(folder, tiles) as store:
-        parts = {}
-        parts["sweep in process"] = timed(lambda: sweep(Instant(), store, store.tiling.tiles()), tiles)
-        parts["verify, when resumed"] = timed(store.verify, tiles)
-        parts["load into memory"] = timed(store.load, tiles)
-    shutil.rmtree(folder)
-    with made(folder, tiles) as store:
+        parts = timed("sweep in process", lambda: sweep(Instant(), store, store.tiling.tiles()), tiles)
+        parts |= timed("verify, when resumed", store.verify, tiles)
+        parts |= timed("load into memory", store.load, tiles)
+    with made(folder.with_name("alone"), tiles) as store:
         some = store.tiling.tiles()[: tiles // 4]
-        parts["of which: encode, write, checksum"] = timed(lambda: [store.write(t, record()) for t in some], len(some))
-    shutil.rmtree(folder)
+        parts |= timed("encode, write, checksum alone", lambda: [store.write(t, record()) for t in some], len(some))
     return parts
 
 
-def on_dask(folder: Path, tiles: int, workers: int) -> dict[str, float]:
+def on_dask(folder: Path, tiles: int, workers: int) -> dict[str, dict[str, float]]:
     environment.one_thread_each = lambda: None  # nothing here needs JAX
     with executors.chosen("dask", workers, "", str(folder)) as pool, made(folder, tiles) as store:
         sweep(Instant(), store, store.tiling.tiles()[:50], pool)
-        out = timed(lambda: sweep(Instant(), store, store.tiling.tiles(), pool), tiles - 50)
-    shutil.rmtree(folder)
+        out = timed(f"sweep on Dask, {workers} workers", lambda: sweep(Instant(), store, store.tiling.tiles(), pool), tiles - 50)
     return out
 
 
@@ -124,27 +121,26 @@ def simulated(workers: int, seconds: float, driver: float, write: float, per_wor
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="500 tiles")
     parser.add_argument("--tiles", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--no-dask", action="store_true")
+    parser.add_argument("--folder", type=Path, help="where the stores are put meanwhile; default: the system's")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     tiles = 500 if given.quick else given.tiles
-    with tempfile.TemporaryDirectory() as scratch:
+    print(f"{tiles} tiles of {len(FIELDS)} fields, milliseconds per tile\n\n{'':36}wall  this process")
+    with tempfile.TemporaryDirectory(dir=given.folder) as scratch:
         parts = in_process(Path(scratch) / "s", tiles)
         if not given.no_dask:
-            parts[f"sweep on Dask, {given.workers} workers"] = on_dask(Path(scratch) / "s", tiles, given.workers)
-    print(f"{tiles} tiles of {len(FIELDS)} fields, milliseconds per tile\n\n{'':36}wall  this process")
-    for name, cost in parts.items():
-        print(f"{name:34}{cost['wall']:6.2f}{cost['process']:14.2f}")
+            parts |= on_dask(Path(scratch) / "dask", tiles, given.workers)
     needs = [{"what": "ms per tile in process", "value": (v := parts["sweep in process"]["wall"]), "met": v < IN_PROCESS}]
     result: dict[str, Any] = {"tiles": tiles, "ms_per_tile": parts}
     dask = next((cost for name, cost in parts.items() if "Dask" in name), None)
     if dask is not None:
         needs.append({"what": "ms per tile on Dask", "value": dask["wall"], "met": dask["wall"] < DASK})
-        result["schedule"] = schedule(dask["process"] / 1e3, parts["of which: encode, write, checksum"]["wall"] / 1e3)
+        result["schedule"] = schedule(dask["process"] / 1e3, parts["encode, write, checksum alone"]["process"] / 1e3)
     print()
     print_requirements(needs)
     write(result | {"requirements": needs}, given.out or place("overhead", given.quick))

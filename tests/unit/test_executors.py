@@ -38,7 +38,7 @@ class Task:
                 raise why
             return value
 
-        self.result = result
+        self.result, self.status = result, "finished" if why is None else "error"
         self.then(self)
 
 

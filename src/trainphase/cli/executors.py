@@ -161,15 +161,17 @@ class DaskExecutor(Executor):
         """In a thread of the client: hand the outcome of a task over."""
         with self._lock:
             self._open.pop(task.key, None)
-        try:
-            result, why = task.result(), None
-        except BaseException as raised:
-            result, why = None, raised
+        why: BaseException | None = None
+        if task.status != "finished":
+            try:
+                task.result()
+            except BaseException as raised:
+                why = raised
         if type(why).__name__ in ("CancelledError", "FutureCancelledError"):
             why = BrokenExecutor(f"the scheduler at {self.address} is gone")
         with contextlib.suppress(Exception):  # cancelled, or given up meanwhile
             if why is None:
-                future.set_result(result)
+                future.set_result(_THERE)
             else:
                 future.set_exception(why)
 
@@ -208,12 +210,20 @@ class DaskExecutor(Executor):
         self._over.set()
 
 
+_THERE = object()  # a result that is with a worker yet
+
+
 class _DaskFuture(Future[Any]):
     """A future that can be cancelled unless a worker has begun its task."""
 
     def __init__(self, pool: DaskExecutor, task: Any) -> None:
         super().__init__()
         self._pool, self._task = pool, task
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the task returned, fetched from the worker when it is asked for: a sweep never does."""
+        known = super().result(timeout)
+        return self._task.result() if known is _THERE else known
 
     def cancel(self) -> bool:
         if not self.done() and self._task.key in self._pool.running():
