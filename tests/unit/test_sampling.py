@@ -174,6 +174,17 @@ def test_bent_boundaries_are_right_to_one_step(radius):
         assert not far(plane, drive(plane, Refine(plane.shape))[0].labels).any()
 
 
+@pytest.mark.parametrize("half", [0.3, 3.0, 8.0])
+def test_a_narrow_band_along_a_line_stays_affordable(half):
+    """Beside a boundary, where runs decide slowly, lies a band of undecided points."""
+    x, y = unit((1025, 1025))
+    line = 0.5 + 0.18 * np.sin(5 * x + 0.4) - 0.1 * x
+    plane = np.where(np.abs(y - line) * 1024 < half, 2, y > line)
+    result, _ = drive(plane, Refine(plane.shape))
+    assert result.evaluations < 0.012 * plane.size  # the target for smooth planes; no band at all costs 0.25 %
+    assert not far(plane, result.labels).any()
+
+
 @pytest.mark.parametrize("smooth", [False, True])
 def test_a_tongue_is_followed_to_its_tip(smooth):
     """It is wide where the start level meets it, and slips between its points from there on."""
@@ -214,10 +225,12 @@ def test_the_basins_of_newton_s_method():
     plane = newton(513)
     result, _ = drive(plane, Refine(plane.shape))
     wrong = float(np.mean(plane != result.labels))
-    assert wrong <= 0.01  # the target; none is wrong here
+    assert wrong <= 0.01  # the target; 0.02 % are wrong here, and none without bisection
+    full, _ = drive(plane, Refine(plane.shape, smooth=False))
+    assert np.array_equal(full.labels, plane)
     assert result.wrong is not None and wrong <= result.wrong[1] < 0.01 and result.evaluations < 0.2 * plane.size
     bare, _ = drive(plane, Refine(plane.shape, ring=False))
-    assert bare.evaluations < 0.8 * result.evaluations  # the ring costs something, and finds what would be missed
+    assert bare.evaluations < 0.85 * result.evaluations  # the ring costs something, and finds what would be missed
     assert np.count_nonzero(plane != bare.labels) > np.count_nonzero(plane != result.labels)
     value, error = result.dimension or (0.0, 0.0)
     assert abs(value - 1.42) < 0.03 and 0 < error < 0.02  # published: 1.42, of ever finer grids

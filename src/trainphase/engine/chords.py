@@ -111,7 +111,7 @@ class Chords:
                     found.append(np.where(good[:, None], point, self.lo[:, 0]))
         return lattice.flat(np.stack(found, 1))
 
-    def advance(self, lattice: Dyadic, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self, lattice: Dyadic, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Go on as far as the known labels allow, in place.
 
         Parameters
@@ -120,9 +120,9 @@ class Chords:
 
         Returns
         -------
-        Flat points needed to go on; mask of the cells that failed; mask of those that failed because of a third label.
+        Flat points needed to go on; mask of the cells that no chord describes.
         """
-        need, failed, third = [], np.zeros(len(self), bool), np.zeros(len(self), bool)
+        need, failed = [], np.zeros(len(self), bool)
         for side in (0, 1):
             at = np.flatnonzero(self.stage == BISECTING)
             while at.size:
@@ -135,9 +135,8 @@ class Chords:
                 low, high = told == labels[lattice.flat(lo)], told == labels[lattice.flat(hi)]
                 self.lo[at[low], side] = lattice.where(middle[low])
                 self.hi[at[high], side] = lattice.where(middle[high])
-                third[at[~low & ~high & (told != UNKNOWN)]] = True
+                failed[at[~low & ~high & (told != UNKNOWN)]] = True  # a third label
                 at = at[low | high]
-        failed |= third
         narrow = np.all(np.sum(self.hi - self.lo, axis=2) == 1, axis=1)
         self.stage[narrow & (self.stage == BISECTING)] = CHECKING
         at = np.flatnonzero(self.stage == CHECKING)
@@ -146,12 +145,11 @@ class Chords:
             points = some.checks(lattice)
             told = labels[points]
             wrong = (told != UNKNOWN) & (told != some.predict(lattice.where(points.ravel()).reshape(*points.shape, 2)))
-            third[at] |= np.any(wrong & (told != some.first[:, None]) & (told != some.other[:, None]), axis=1)
-            failed[at] = wrong.any(1)
+            failed[at] |= wrong.any(1)
             open_ = np.any(told == UNKNOWN, axis=1) & ~wrong.any(1)
             need.append(points[open_][told[open_] == UNKNOWN])
             self.stage[at[~open_]] = DONE
-        return np.unique(np.concatenate(need)) if need else np.zeros(0, np.int64), failed, third
+        return np.unique(np.concatenate(need)) if need else np.zeros(0, np.int64), failed
 
     def paint(self, lattice: Dyadic, labels: np.ndarray) -> None:
         """Label the unknown points of the cells, in place, in ``labels`` (the shape of the lattice)."""

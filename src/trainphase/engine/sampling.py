@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from trainphase.engine.audit import Audited, draw, judge, overall
-from trainphase.engine.chords import DIVIDED, UNKNOWN, Chords
+from trainphase.engine.chords import DIVIDED, SIDES, UNKNOWN, Chords
 from trainphase.engine.dyadic import Dyadic
 from trainphase.engine.noise import Counts, contrast
 from trainphase.engine.refined import Refined, boxes, crossings, dimension
@@ -36,7 +36,8 @@ class Refine:
     ----------
     shape : lattice points along each axis; axes of one point are allowed and not counted as axes.
     levels : halvings from the start level to the lattice; None begins with 16 to 31 cells along each axis.
-    ring : subdivide also the cells that touch a mixed one.
+    ring : subdivide also the cells that touch a mixed one; below the stride of ``smooth`` only around those whose four sides are
+        all crossed.
     smooth : below cells of this stride bisect crossed sides where one smooth boundary runs through a cell. True takes 16,
         or 8 on lattices of fewer than 512 points a side; False subdivides down to the lattice.
     audit : points of one audit, half of them shared equally by the labels; a fiftieth of the points asked for where that is
@@ -192,13 +193,17 @@ class Refine:
         if len(self.lattice.shape) == 1:  # subdivision without a ring is bisection
             self._split(level, cells, False)
             return
+        sure = self._sure[self.lattice.corners(level, cells)]
+        clean = np.zeros(cells.size, bool)
         if max(self.lattice.stride(level)) >= SMALLEST_CHORD:
-            sure = self._sure[self.lattice.corners(level, cells)]
             made, clean = Chords.cut(self.lattice, level, cells, sure)
             self._cells[level][made.cell] = CHORD
             self._chords = self._chords.plus(made)
-            cells = cells[~clean]
-        self._split(level, cells, self.ring)
+        # Three labels, a narrow band between two lines and a bend need smaller cells there and no more; where all four sides are
+        # crossed the boundary is no line, and the ring is worth its points.
+        knot = np.all(sure[:, SIDES[:, 0]] != sure[:, SIDES[:, 1]], axis=1)
+        self._split(level, cells[knot], self.ring)
+        self._split(level, cells[~clean & ~knot], False)
 
     def _split(self, level: int, cells: np.ndarray, ring: bool) -> None:
         """Let the children of cells wait for their corners."""
@@ -220,11 +225,9 @@ class Refine:
                 mine = self._chords.level == level
                 still[mine] = self._cells[level][self._chords.cell[mine]] == CHORD
             self._chords = self._chords.take(still)
-        need, failed, third = self._chords.advance(self.lattice, self._sure)
+        need, failed = self._chords.advance(self.lattice, self._sure)
         for level in np.unique(self._chords.level[failed]):
-            mine = failed & (self._chords.level == level)
-            self._split(int(level), self._chords.cell[mine & third], self.ring and self._counts is None)
-            self._split(int(level), self._chords.cell[mine & ~third], False)
+            self._split(int(level), self._chords.cell[failed & (self._chords.level == level)], False)
         return need, bool(failed.any())
 
     # ---- what the told labels contradict
