@@ -59,8 +59,9 @@ class Plane:
 
     def diagram(self, axes: dict[str, Axis], refine: bool) -> Timed:
         """A diagram and the seconds that it took."""
+        params: dict[str, Any] = {**self.fixed, **self.options, **axes}
         cpu, wall = time.process_time(), time.perf_counter()
-        found = tp.diagram(self.system, refine=refine, **self.fixed, **self.options, **axes)
+        found = tp.diagram(self.system, refine=refine, **params)
         return Timed(found, time.process_time() - cpu, time.perf_counter() - wall)
 
 
@@ -84,10 +85,10 @@ def planes(quick: bool) -> dict[str, Plane]:
         "quadratic-1d", {"eps": 0.03}, {"z": (-0.6012, 0.5987, "linear"), "T": (0.0013, 2.5, "linear")},
         (129, 257) if quick else (257, 513, 1025, 2049), 257 if quick else SIDE, 257 if quick else SIDE,
     )  # fmt: skip
-    # As far as the period doublings: beyond are windows of every size (docs/refinement.md).
+    # As far as the first cycles: beyond the period doublings are windows of every size (docs/refinement.md).
     many = Plane(
         "phase-retrieval", {"data": "digits-orthogonal", "start": "leading", "n": 16},
-        {"lr": (0.0203, 0.058, "log"), "scale": (0.503, 2.0, "log")},
+        {"lr": (0.0203, 0.05, "log"), "scale": (0.503, 2.0, "log")},
         (33, 65) if quick else (257, 513, 1025, 2049), 65 if quick else SIDE, 17 if quick else 129, 16 if quick else 48,
         options={"steps": 512 if quick else 1024},
     )  # fmt: skip
@@ -141,7 +142,7 @@ def sampled(plane: Plane, n: int, rng: np.random.Generator) -> tuple[dict[str, A
     if plane.sample is None:
         return axes, tuple(np.arange(n) for _ in axes)
     places = tuple(np.sort(rng.choice(n, plane.sample, replace=False)) for _ in axes)
-    return {name: tp.values(a.values[at]) for (name, a), at in zip(axes.items(), places, strict=True)}, places
+    return {name: tp.values(a.values[at].tolist()) for (name, a), at in zip(axes.items(), places, strict=True)}, places
 
 
 def race(plane: Plane, rounds: int) -> dict[str, Any]:

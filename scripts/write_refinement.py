@@ -106,7 +106,7 @@ def gather() -> dict[str, Any]:
         wrong = got.labels != truth
         inside = [row["low"] <= row["true"] <= row["high"]
                   for seed in range(AUDIT_SEEDS) for row in rows(truth, got if seed == 0 else refined(truth, seed))]  # fmt: skip
-        assert got.dimension is not None
+        assert got.dimension is not None and got.wrong is not None
         out[name] = {
             "side": SIDE, "points": got.evaluations, "share": got.evaluations / truth.size, "rounds": got.rounds,
             "audits": got.audits, "missed": sorted({*map(int, np.unique(truth))} - {*map(int, np.unique(got.labels))}),

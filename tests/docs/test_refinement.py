@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -17,9 +18,7 @@ TEXT = (ROOT / "docs" / "refinement.md").read_text()
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import write_refinement
-
-    yield write_refinement
+    yield importlib.import_module("write_refinement")
     del sys.modules["write_refinement"]
 
 

@@ -79,5 +79,5 @@ def _audit(ax: Axes, audit: Sequence[Mapping[str, Any]], names: Sequence[str]) -
     ax.set_xlim(-1e-4, 1.3)
     ax.set_xticks([0, 1e-3, 1e-2, 1e-1, 1], ["0", "0.1 %", "1 %", "10 %", "100 %"])
     ax.minorticks_off()
-    ax.set_yticks(at, [names[row["label"]] for row in audit])
+    ax.set_yticks(at, [str(names[row["label"]]) for row in audit])
     ax.set_xlabel("wrong among the inferred")
