@@ -141,6 +141,7 @@ def test_an_own_system_on_dask_has_the_bytes_of_one_process(tmp_path, capsys, we
         (f"{LINE} --store s --part 3", "--part 3 is not possible"),
         (f"{LINE} --part 1/3", "needs a --store that all parts share"),
         (f"{LINE} --executor cluster", "--executor cluster is unknown; give local, dask, or a scheduler such as tcp://"),
+        (f"{LINE} --executor tcp://h:1 --workers 2", "--workers 2 is not possible: tcp://h:1 has those that were started"),
         (f"{LINE} --executor dask --store memory://x", "is in the memory of one process"),
         ("status nowhere", "there is no store at nowhere"),
         ("run none.py:Well lr=1", "there is no file none.py"),

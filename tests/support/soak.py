@@ -69,7 +69,7 @@ def sweep_once(path: str, events: str, executor: str, workers: int, pause: float
               Field("orbit", "float64", np.nan, dims=("sample",), sizes=(8,))]  # fmt: skip
     axes = [Axis("a", 0.0, 1.0, SIDE), Axis("b", 0.0, 1.0, SIDE)]
     with (
-        executors.chosen(executor, workers, "", path) as pool,
+        executors.chosen(executor, None if "://" in executor else workers, "", path) as pool,
         Store.create_or_resume(path, axes, fields, {"steps": 1}, {}, (TILE, TILE)) as store,
     ):
         report = sweep(Toy(events, pause), store, store.tiling.tiles(), pool)

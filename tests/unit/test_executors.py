@@ -128,9 +128,9 @@ def test_no_scheduler_and_no_dask_are_told_in_a_sentence(monkeypatch):
     monkeypatch.setattr(executors, "CONNECT", 0.3)
     with (
         pytest.raises(TrainphaseError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1 "),
-        executors.chosen("tcp://127.0.0.1:1", 1, "", None),
+        executors.chosen("tcp://127.0.0.1:1", None, "", None),
     ):
         pass
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
-    with pytest.raises(RequestError, match=r"install trainphase\[dask\]"), executors.chosen("tcp://h:1", 1, "", None):
+    with pytest.raises(RequestError, match=r"install trainphase\[dask\]"), executors.chosen("tcp://h:1", None, "", None):
         pass

@@ -22,8 +22,8 @@ from trainphase.errors import RequestError
     click.option("--store", metavar="DIR", help="Keep the tiles here, a folder or a URL; the same command continues."),
     click.option("--executor", metavar="WHERE", default="local", show_default=True,
                  help="Who computes: local, dask (a cluster on this machine), or a Dask scheduler, tcp://HOST:PORT."),
-    click.option("--workers", type=options.Whole(1, 1024), default=1, show_default=True,
-                 help="Processes that compute tiles side by side, one thread each."),
+    click.option("--workers", type=options.Whole(1, 1024), default=None,
+                 help="Processes that compute tiles side by side, one thread each.  [default: 1; dask: one per core]"),
     click.option("--part", type=options.Part(), metavar="K/N", help="Compute part K of N alone, beside the other parts."),
     options.dtype_option,
     click.option("--refine", is_flag=True,
@@ -37,7 +37,7 @@ from trainphase.errors import RequestError
 @click.pass_context
 def command(
     ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, seeds: int,
-    executor: str, workers: int, part: tuple[int, int] | None, store: str | None, refine: bool, tol: float | None,
+    executor: str, workers: int | None, part: tuple[int, int] | None, store: str | None, refine: bool, tol: float | None,
     audit: int | None, dtype: str, vocabulary: str | None,
     plot: str | None, out: str | None, quiet: bool, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip

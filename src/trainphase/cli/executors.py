@@ -28,11 +28,14 @@ LOOK = 2.0  # seconds between two looks at the workers
 
 
 @contextlib.contextmanager
-def chosen(name: str, workers: int, flags: str, store: str | None) -> Iterator[Executor | None]:
+def chosen(name: str, workers: int | None, flags: str, store: str | None) -> Iterator[Executor | None]:
     """The executor that ``--executor`` and ``--workers`` ask for; None is this process.
 
     flags : what JAX is started with here, so that workers elsewhere compute the same bytes.
     """
+    if name not in ("local", "dask") and workers is not None:
+        raise RequestError(f"--workers {workers} is not possible: {shown(name)} has those that were started; leave it out")
+    workers = workers or (1 if name == "local" else os.cpu_count() or 1)
     if name == "local" and workers == 1:
         yield None
         return
