@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from trainphase.phase import NOT_COMPUTED, Vocabulary
 REACH = 2
 # How far from a vertex, in cells, a boundary is looked for along the normal.
 NEAR = 1.5
+# Cells by which half of the horizon may move a boundary that follows the law c / T.
+CHAOS = 0.5
 
 Ask = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Line = dict[str, Any]
@@ -78,7 +81,8 @@ def polished(known: curves.Curves, ask: Ask, tol: float, limits: Sequence[int]) 
     """Polylines and triple points known to within ``tol`` cells, and the largest shift that a longer run would bring, in cells.
 
     ``ask`` gives labels at the horizon and at half of it. A finite run moves a boundary by some c / T. Where labels at T / 2
-    have moved by more than the tolerance, the position is extrapolated as 1 / T and its uncertainty covers the shift.
+    have moved by more than the tolerance, the position is extrapolated as 1 / T and its uncertainty covers the shift; where they
+    have moved by half a cell or more, it stays, and is as uncertain as that.
     """
 
     def labels(which: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -87,10 +91,16 @@ def polished(known: curves.Curves, ask: Ask, tol: float, limits: Sequence[int]) 
 
     sharp = replace_curves(known, polish(known.curves, labels(0), tol, NEAR))
     sharp = sharpen(sharp, labels(0), tol)
-    final = extrapolated(sharp.curves, labels(1), tol, NEAR)
-    shift = max((float(np.hypot(*(a.points - b.points).T).max()) for a, b in zip(final, sharp.curves, strict=True)), default=0.0)
-    if shift <= 2 * tol:  # bisection cannot tell them apart
-        return sharp, shift
+    final, shift = [], 0.0
+    for before, after in zip(sharp.curves, extrapolated(sharp.curves, labels(1), tol, NEAR), strict=True):
+        moved = np.hypot(*(after.points - before.points).T)
+        # Bisection cannot tell shifts of its own width; one of half a cell is no c / T but chaos.
+        law = (moved > 2 * tol) & (moved < CHAOS)
+        # Where labels at T / 2 show no boundary, ``after`` has not moved and says that it is uncertain.
+        quiet = (moved <= 2 * tol) & (after.half <= 8 * tol)
+        half = np.where(quiet, before.half, np.maximum(after.half, np.where(law, 0.0, moved)))
+        final.append(replace(after, points=np.where(law[:, None], after.points, before.points), half=half))
+        shift = max(shift, float(moved.max()))
     return replace_curves(sharp, final), shift
 
 

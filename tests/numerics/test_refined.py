@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import trainphase as tp
-from trainphase import refined
+from trainphase import boundaries, refined
+from trainphase.engine import curves
 from trainphase.engine.sampling import Refine
 from trainphase.engine.store import Store
 from trainphase.errors import RequestError, StoreError, SweepInterrupted
@@ -184,3 +185,20 @@ def test_without_an_audit_no_share_of_wrong_labels_is_claimed():
         sampler.tell(points, np.eye(2, dtype=int)[(points[:, 0] > 11).astype(int)])
     summary = refined._summary(sampler.result(), TRAINING)
     assert summary["wrong"] is None and summary["wrong_at_most"] is None and summary["audit"] == []
+
+
+def moving(bias: float) -> Any:
+    """Labels of the two sides of x = 5.3, which half of the horizon puts ``bias`` further to the right."""
+    return lambda points: tuple((points[:, 0] > 5.3 + shift).astype(int) for shift in (bias, 2 * bias))
+
+
+@pytest.mark.parametrize(("bias", "at", "half"), [(0.0, 5.3, 1e-6), (0.01, 5.3, 0.0101), (0.4, 5.3, 0.41), (0.6, 5.9, 1.3), (2.0, 7.3, 1.6)])
+def test_a_shift_by_the_horizon_is_extrapolated_unless_it_is_chaos(bias: float, at: float, half: float) -> None:
+    labels = (np.arange(12)[:, None] > 5.3 + bias) * np.ones((1, 8), int)
+    known = curves.extract(labels.astype(np.uint8))
+    sharp, shift = boundaries.polished(known, moving(bias), 1e-6, labels.shape)
+    (line,) = sharp.curves
+    # Within half the width to which bisection goes, twice over for an extrapolated point; c / T is extrapolated exactly.
+    assert line.points[:, 0] == pytest.approx(at, abs=2e-6)
+    assert shift == pytest.approx(0.0 if bias > 1.5 else bias, abs=2e-6)
+    assert np.all(line.half <= half) and np.all(line.half >= min(0.9 * bias, 1.5))
