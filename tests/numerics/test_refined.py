@@ -192,7 +192,10 @@ def moving(bias: float) -> Any:
     return lambda points: tuple((points[:, 0] > 5.3 + shift).astype(int) for shift in (bias, 2 * bias))
 
 
-@pytest.mark.parametrize(("bias", "at", "half"), [(0.0, 5.3, 1e-6), (0.01, 5.3, 0.0101), (0.4, 5.3, 0.41), (0.6, 5.9, 1.3), (2.0, 7.3, 1.6)])
+@pytest.mark.parametrize(
+    ("bias", "at", "half"),
+    [(0.0, 5.3, 1e-6), (0.01, 5.3, 0.0101), (0.4, 5.3, 0.41), (0.6, 5.9, 1.3), (2.0, 7.3, 1.6)],
+)
 def test_a_shift_by_the_horizon_is_extrapolated_unless_it_is_chaos(bias: float, at: float, half: float) -> None:
     labels = (np.arange(12)[:, None] > 5.3 + bias) * np.ones((1, 8), int)
     known = curves.extract(labels.astype(np.uint8))
