@@ -166,5 +166,3 @@ def _same(measured: Sequence[str], stated: Sequence[str]) -> bool:
 
 def _cells(points: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
     return np.stack([a.position(x) for a, x in zip(axes, points.T, strict=True)], 1)
-
-

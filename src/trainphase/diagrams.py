@@ -85,6 +85,7 @@ class Diagram:
     dataset : all records over the axes. theory : lines of the theory. store : where it is kept, or None.
     evaluations : points computed by this call; points that a store already held are not computed again.
     part : (k, n) where this call computed part k of n alone; the data set then has what was stored at its end.
+    refinement : what a refined diagram asked for and what its audit says; empty for a dense one.
     tiles : how many there are (``all``), are stored (``stored``), were this call's (``own``) and were computed (``computed``).
     """
 
@@ -98,6 +99,7 @@ class Diagram:
     failed: dict[str, str] = field(default_factory=dict)
     part: tuple[int, int] | None = None
     tiles: dict[str, int] = field(default_factory=dict)
+    refinement: dict[str, Any] = field(default_factory=dict)
 
     @property
     def words(self) -> Vocabulary:

@@ -60,7 +60,6 @@ class RefinedDiagram(Diagram):
     quantity of the record over the dimension ``point``, as ``point_NAME``, with the points' coordinates.
     """
 
-    refinement: dict[str, Any] = dataclasses.field(default_factory=dict)
     lines: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
