@@ -89,8 +89,7 @@ def polished(known: curves.Curves, ask: Ask, tol: float, limits: Sequence[int]) 
         # The normal of a vertex at the border may lead outside, where there is nothing to ask.
         return lambda points: ask(np.clip(points, 0, np.asarray(limits) - 1.0))[which]
 
-    sharp = replace_curves(known, polish(known.curves, labels(0), tol, NEAR))
-    sharp = sharpen(sharp, labels(0), tol)
+    sharp = sharpen(known._replace(curves=polish(known.curves, labels(0), tol, NEAR)), labels(0), tol)
     final, shift = [], 0.0
     for before, after in zip(sharp.curves, extrapolated(sharp.curves, labels(1), tol, NEAR), strict=True):
         moved = np.hypot(*(after.points - before.points).T)
@@ -101,12 +100,7 @@ def polished(known: curves.Curves, ask: Ask, tol: float, limits: Sequence[int]) 
         half = np.where(quiet, before.half, np.maximum(after.half, np.where(law, 0.0, moved)))
         final.append(replace(after, points=np.where(law[:, None], after.points, before.points), half=half))
         shift = max(shift, float(moved.max()))
-    return replace_curves(sharp, final), shift
-
-
-def replace_curves(known: curves.Curves, new: Sequence[curves.Curve]) -> curves.Curves:
-    """The same triple points with other curves."""
-    return curves.Curves(tuple(new), known.triples)
+    return sharp._replace(curves=tuple(final)), shift
 
 
 def beside_theory(lines: Sequence[Line], theory: Sequence[Mapping[str, Any]], axes: Sequence[Axis]) -> list[Line]:
@@ -135,26 +129,12 @@ def _apart(line: np.ndarray, measured: Sequence[Line], axes: Sequence[Axis]) -> 
     if not inside.any():
         return None
     closed = [np.asarray(x["points"] + x["points"][: int(x["closed"])]) for x in measured]
-    gaps = _gaps(at[inside], [_cells(x, axes) for x in closed])
+    gaps, _, _ = curves.to_lines(at[inside], [_cells(x, axes) for x in closed])
     out = {"compared": int(inside.sum()), "largest_cells": float(gaps.max()), "mean_cells": float(gaps.mean())}
     if axes[0].units == axes[1].units:
         units = np.stack([a.at(x) for a, x in zip(axes, at[inside].T, strict=True)], 1)
-        gaps = _gaps(units, closed)
+        gaps, _, _ = curves.to_lines(units, closed)
         out |= {"largest": float(gaps.max()), "mean": float(gaps.mean()), "rms": float(np.sqrt(np.mean(gaps**2)))}
-    return out
-
-
-def _gaps(points: np.ndarray, paths: Sequence[np.ndarray]) -> np.ndarray:
-    """Distances (m,) of points from the nearest of some polylines."""
-    start = np.concatenate([p[:-1] if len(p) > 1 else p for p in paths])
-    step = np.concatenate([np.diff(p, axis=0) if len(p) > 1 else np.zeros((1, 2)) for p in paths])
-    size = np.maximum((step**2).sum(1), np.finfo(float).tiny)
-    out = np.empty(len(points))
-    block = max(1, 2**20 // len(start))
-    for k in range(0, len(points), block):
-        away = points[k : k + block, None] - start
-        share = np.clip((away * step).sum(2) / size, 0.0, 1.0)
-        out[k : k + block] = np.sqrt(((away - share[..., None] * step) ** 2).sum(2).min(1))
     return out
 
 

@@ -119,14 +119,17 @@ class Diagram:
     @property
     def unstable(self) -> float:
         """Share of the points whose label changes when the horizon doubles (from half of it to the whole)."""
-        phase, half = self.dataset["phase"].values, self.dataset["phase_half"].values
-        ran = phase != NOT_COMPUTED
-        return float(np.mean(phase[ran] != half[ran])) if ran.any() else 0.0
+        return changed(self.dataset["phase"].values, self.dataset["phase_half"].values)
+
+    @property
+    def drawn(self) -> list[Axis]:
+        """The axes of a figure: those without the seeds, unless there is nothing else."""
+        return [a for a in self.axes if a.name != "seed"] or list(self.axes)
 
     @property
     def boundaries(self) -> list[dict[str, Any]]:
         """Where neighbouring points differ: midpoints along one axis, ordered lines in a plane (``boundaries.of_labels``)."""
-        return boundaries.of_labels(self.codes, [a for a in self.axes if a.name != "seed"] or list(self.axes), self.words)
+        return boundaries.of_labels(self.codes, self.drawn, self.words)
 
     def to_xarray(self) -> xarray.Dataset:
         """The dataset, with names, units and provenance."""
@@ -139,7 +142,7 @@ class Diagram:
         """
         from trainphase.figures import line, orbit, plane
 
-        if len([a for a in self.axes if a.name != "seed"]) == 2:
+        if len(self.drawn) == 2:
             return plane.draw(self.dataset, ax, self.theory)
         return orbit.draw(self.dataset, ax) if "orbit" in self.dataset else line.draw(self.dataset, ax, self.theory)
 
@@ -152,15 +155,20 @@ class Diagram:
     def to_json(self) -> dict[str, Any]:
         """The JSON document of ``trainphase diagram``."""
         provenance, lines = json.loads(self.dataset.attrs["provenance"]), self.boundaries
-        drawn = [a for a in self.axes if a.name != "seed"] or list(self.axes)
         return plain({
             "system": self.system, "axes": [a.to_json() for a in self.axes], "phases": self.phases,
             "evaluations": self.evaluations, "grid_points": int(self.dataset["phase"].size),
             "seconds": self.seconds, "store": self.store, "unstable": self.unstable,
-            "boundaries": lines, "theory": boundaries.beside_theory(lines, self.theory, drawn), "failed": self.failed,
+            "boundaries": lines, "theory": boundaries.beside_theory(lines, self.theory, self.drawn), "failed": self.failed,
             "version": provenance.get("trainphase"),
             "seed": json.loads(self.dataset.attrs["params"]).get("seed"), "dtype": self.dataset.attrs["dtype"],
         })  # fmt: skip
+
+
+def changed(phase: np.ndarray, half: np.ndarray) -> float:
+    """Share of the points with a run whose label at half the horizon is another."""
+    ran = phase != NOT_COMPUTED
+    return float(np.mean(phase[ran] != half[ran])) if ran.any() else 0.0
 
 
 def _common(words: Vocabulary) -> list[Field]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from trainphase import boundaries
 from trainphase.axes import Axis
-from trainphase.diagrams import LADDER_TILE, Diagram, Tile, describe, fields_for, identity, native, prepared, scratch
+from trainphase.diagrams import LADDER_TILE, Diagram, Tile, changed, describe, fields_for, identity, native, prepared, scratch
 from trainphase.engine.lattice import Index, Tiling
 from trainphase.engine.sampling import Refine, Refined
 from trainphase.engine.store import Field, Store
@@ -65,9 +65,7 @@ class RefinedDiagram(Diagram):
     @property
     def unstable(self) -> float:
         """Share of the computed points whose label changes when the horizon doubles; they lie near the boundaries."""
-        phase, half = self.dataset["point_phase"].values, self.dataset["point_phase_half"].values
-        ran = phase != NOT_COMPUTED
-        return float(np.mean(phase[ran] != half[ran])) if ran.any() else 0.0
+        return changed(self.dataset["point_phase"].values, self.dataset["point_phase_half"].values)
 
     @property
     def boundaries(self) -> list[dict[str, Any]]:
@@ -151,6 +149,8 @@ def compute(
     lattice = [a for a in axes if a.name != SEED]
     shape = tuple(len(a.values) for a in lattice)
     _check(static, lattice, shape)
+    if options.tol is not None and len(shape) == 2 and axes[-1].name == SEED:
+        raise RequestError("a boundary over several seeds is no single line to be polished; leave --tol or --seeds out")
     fields, batch = fields_for(system, recipe), _batch(system, recipe)
     who = identity(name, recipe, params or recipe.fixed, provenance) | {"refine": {"audit": options.audit, "seed": options.seed}}
     place = store if store is not None else scratch(cache, who, axes)
@@ -311,8 +311,6 @@ def _lines(
         return boundaries.of_labels(codes, lattice, recipe.words), [], None
     known, polish = boundaries.found(codes, recipe.words), None
     if options.tol is not None:
-        if tile.axes[-1].name == SEED:
-            raise RequestError("a boundary over several seeds is no single line to be polished; leave --tol or --seeds out")
         question = _Question(tile, lattice, batch)
         known, shift = boundaries.polished(known, question, options.tol, codes.shape)
         polish = {"tol_cells": options.tol, "evaluations": question.evaluations, "horizon_shift_cells": shift}
@@ -324,18 +322,13 @@ class _Question:
 
     def __init__(self, tile: Tile, lattice: Sequence[Axis], batch: int) -> None:
         self.tile, self.lattice, self.batch, self.evaluations = tile, lattice, batch, 0
-        self.last: tuple[bytes, tuple[np.ndarray, np.ndarray]] | None = None
 
     def __call__(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        key = points.tobytes()
-        if self.last is not None and self.last[0] == key:
-            return self.last[1]
         parts = []
         for k in range(0, len(points), self.batch):
             some = points[k : k + self.batch]
             got = self.tile.records({}, {a.name: a.at(x) for a, x in zip(self.lattice, some.T, strict=True)}, self.batch)
             parts.append((got["phase"].astype(int), got["phase_half"].astype(int)))
         self.evaluations += len(points)
-        answer = tuple(np.concatenate(p) for p in zip(*parts, strict=True)) if parts else (np.zeros(0, int),) * 2
-        self.last = key, (answer[0], answer[1])
-        return self.last[1]
+        empty = np.zeros(0, int)
+        return (np.concatenate([empty, *(p for p, _ in parts)]), np.concatenate([empty, *(h for _, h in parts)]))

@@ -96,13 +96,7 @@ class _Plane:
 
     def to_axes(self, points: np.ndarray) -> np.ndarray:
         """Points of the unit square in the units of the axes."""
-        out = np.empty(points.shape)
-        for k, axis in enumerate(self.axes):
-            u = points[..., k]
-            if axis.scale == "log":
-                out[..., k] = axis.lo * np.exp(u * np.log(axis.hi / axis.lo))
-            else:
-                out[..., k] = axis.lo * (1 - u) + axis.hi * u
+        out = np.stack([a.at(points[..., k] * (a.n - 1)) for k, a in enumerate(self.axes)], -1)
         # Rounding must not lead out of a parameter's domain.
         return np.clip(out, [a.lo for a in self.axes], [a.hi for a in self.axes])
 

@@ -9,7 +9,7 @@ Sources: cells are joined as in marching squares, with any number of labels (Lor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -299,23 +299,30 @@ def distance(points: np.ndarray, line: np.ndarray) -> Distance | None:
     points, line = np.atleast_2d(np.asarray(points, float)), np.atleast_2d(np.asarray(line, float))
     if len(line) < 2 or not len(points):
         return None
-    start, step = line[:-1], np.diff(line, axis=0)
-    length = np.maximum((step**2).sum(1), np.finfo(float).tiny)
+    gaps, nearest, share = to_lines(points, [line])
     looped = bool(np.allclose(line[0], line[-1], rtol=0, atol=1e-12 * np.ptp(line)))
+    slack = 1e-9
+    before, past = (nearest == 0) & (share < -slack), (nearest == len(line) - 2) & (share > 1 + slack)
+    gaps = gaps[looped | ~(before | past)]
+    if not gaps.size:
+        return None
+    return Distance(float(gaps.max()), float(gaps.mean()), float(np.sqrt((gaps**2).mean())), int(gaps.size))
+
+
+def to_lines(points: np.ndarray, lines: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each point (m, 2): its distance from the nearest of some polylines, which of all their segments that is to, and where
+    along that the foot lies, from 0 to 1, or beyond where the segment's end is nearest. A line of one point is a segment."""
+    start = np.concatenate([p[:-1] if len(p) > 1 else p for p in lines])
+    step = np.concatenate([np.diff(p, axis=0) if len(p) > 1 else np.zeros((1, 2)) for p in lines])
+    length = np.maximum((step**2).sum(1), np.finfo(float).tiny)
     found = []
     block = max(1, 2**20 // len(start))
     for k in range(0, len(points), block):
         away = points[k : k + block, None] - start
         share = (away * step).sum(2) / length
-        foot = np.clip(share, 0.0, 1.0)
-        gap = np.sqrt(((away - foot[..., None] * step) ** 2).sum(2))
+        gap = np.sqrt(((away - np.clip(share, 0.0, 1.0)[..., None] * step) ** 2).sum(2))
         nearest = gap.argmin(1)
         rows = np.arange(len(gap))
-        slack = 1e-9
-        before = (nearest == 0) & (share[rows, nearest] < -slack)
-        past = (nearest == len(start) - 1) & (share[rows, nearest] > 1 + slack)
-        found.append(gap[rows, nearest][looped | ~(before | past)])
-    gaps = np.concatenate(found)
-    if not gaps.size:
-        return None
-    return Distance(float(gaps.max()), float(gaps.mean()), float(np.sqrt((gaps**2).mean())), int(gaps.size))
+        found.append((gap[rows, nearest], nearest, share[rows, nearest]))
+    gaps, segments, shares = (np.concatenate(column) for column in zip(*found, strict=True))
+    return gaps, segments, shares
