@@ -63,13 +63,14 @@ function noAnswer(system, vocabulary) {
 }
 
 /**
- * A model of the edge vocabulary.
+ * A model of the edge vocabulary, for points that differ in the parameters axes.
  * @param {string} system
  * @param {Draws} [draws]
+ * @param {string[]} axes
  * @returns {Model}
  */
-function edgeModel(system, draws) {
-  if (system === "quadratic-1d") return new Quadratic1D();
+function edgeModel(system, draws, axes = []) {
+  if (system === "quadratic-1d") return new Quadratic1D(axes.includes("eps"));
   if (system === "linear-net") return new LinearNet();
   return noAnswer(system, draws ? "edge" : "edge, without draws,");
 }
@@ -89,7 +90,7 @@ function edgeModel(system, draws) {
  */
 export function answerPlane(system, vocabulary, params, xName, xs, yName, ys, steps, draws) {
   if (vocabulary === "training") return answerTrainingPlane(system, params, xName, xs, yName, ys, steps);
-  const run = new March(edgeModel(system, draws), steps);
+  const run = new March(edgeModel(system, draws, [xName, yName]), steps);
   const reader = new EdgeReader();
   const codes = new Uint8Array(xs.length * ys.length).fill(NO_RUN);
   const runSteps = new Int32Array(codes.length).fill(-1);

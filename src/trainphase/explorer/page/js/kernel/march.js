@@ -134,9 +134,9 @@ export class March {
   /** What is measured on the last state. */
   finish() {
     const { model, status } = this;
+    this.start = model.startCurvature();
     this.unstable = false;
     if (status === ESCAPED) return;
-    this.start = model.startCurvature();
     this.end = model.curvature();
     this.loss = model.loss();
     // Where the loss has not vanished, a run may rest for a while at a stationary point that is not stable.

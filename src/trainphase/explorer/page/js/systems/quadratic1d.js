@@ -14,8 +14,10 @@ const MODES_ROUNDING = 1e-12;
 
 /** The state is z, c_1, c_2; the operations are those of Quadratic1D.step, in its order. */
 export class Quadratic1D {
-  constructor() {
+  /** @param {boolean} divide  true where eps is an axis: XLA multiplies by the reciprocal of what all points share */
+  constructor(divide = false) {
     this.settled = 1e-16;
+    this.divide = divide;
     this.state = new Float64Array(3);
     this.eps = 1;
     this.first = 0;
@@ -28,8 +30,9 @@ export class Quadratic1D {
     const z = Number(params.z ?? 0.05);
     const T = Number(params.T ?? 2.2);
     const B = 2 * z + E;
-    const one = (eps * B + T) / (1 + eps);
-    const two = (eps * (T - B)) / (1 + eps);
+    const share = 1 / (1 + eps);
+    const one = this.divide ? (eps * B + T) / (1 + eps) : (eps * B + T) * share;
+    const two = this.divide ? (eps * (T - B)) / (1 + eps) : eps * (T - B) * share;
     const least = -MODES_ROUNDING * (1 + Math.abs(T) + Math.abs(z) + Math.abs(E));
     if (!(eps > 0 && one >= least && two >= least)) return false;
     this.eps = eps;
