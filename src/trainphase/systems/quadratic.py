@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from trainphase._draws import SYMMETRIES
+from trainphase._draws import quadratic as draws
 from trainphase.errors import RequestError
 from trainphase.system import Flow, Map
 from trainphase.systems._krylov import krylov_top
@@ -27,7 +29,6 @@ from trainphase.systems._options import truth
 
 # Entries of the second derivative: 4 GiB in double precision, with what drawing it takes three times that.
 MOST_NUMBERS = 2**29
-SYMMETRIES = ("sym1", "symh", "iid")
 LEADING = 4
 Number = float | jax.Array
 Data = np.ndarray | jax.Array
@@ -336,22 +337,6 @@ class TangentHierarchy(Flow):
     def check(self) -> None:
         """As for the model."""
         self.model.check()
-
-
-def draws(D: int, P: int, seed: int, symmetry: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Q of shape (D P, P), and standard z and J, of shapes (D,) and (D, P), float64.
-
-    ``sym1``: every Q_a is symmetric with off-diagonal variance 1 (diagonal 2); ``symh``: (A + A^T) / 2 of standard
-    normal A (1/2 and 1); ``iid``: A itself. All are invariant under rotations.
-    """
-    rng = np.random.Generator(np.random.Philox(key=seed))
-    z, J = rng.standard_normal(D), rng.standard_normal((D, P))
-    A = rng.standard_normal((D, P, P))
-    if symmetry == "sym1":
-        A = (A + np.swapaxes(A, 1, 2)) / np.sqrt(2.0)
-    elif symmetry == "symh":
-        A = (A + np.swapaxes(A, 1, 2)) / 2.0
-    return np.ascontiguousarray(np.swapaxes(A, 1, 2)).reshape(D * P, P), z, J
 
 
 def quadratic(
