@@ -46,8 +46,6 @@ export const GROWTH = 7;
  * @property {() => number} loss
  * @property {() => number} residual  the number drawn for it
  * @property {() => number} sharpness  step size times the largest eigenvalue of the Hessian
- * @property {() => number} portraitX  coordinates of the phase portrait
- * @property {() => number} portraitY
  */
 
 /**

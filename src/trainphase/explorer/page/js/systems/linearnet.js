@@ -160,14 +160,6 @@ export class LinearNet {
     const B = 2 * (z + this.y);
     return 0.5 * (T + Math.sqrt(T * T + 4 * z * (B + z)));
   }
-
-  portraitX() {
-    return this.state[0];
-  }
-
-  portraitY() {
-    return this.state[1];
-  }
 }
 
 /** A coarse answer in single precision, by the edge vocabulary, with parameters u_z, u_T, u_y. */

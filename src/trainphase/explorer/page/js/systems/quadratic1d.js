@@ -143,14 +143,6 @@ export class Quadratic1D {
     const q = b * b - this.eps * z;
     return 0.5 * (p + q + Math.hypot(p - q, 2 * a * b));
   }
-
-  portraitX() {
-    return this.state[0];
-  }
-
-  portraitY() {
-    return this.curvature();
-  }
 }
 
 /** A coarse answer in single precision: the body of int phase(float x, float y), with parameters u_eps, u_E, u_z, u_T. */
