@@ -179,27 +179,24 @@ export function answerPoint(system, vocabulary, params, steps, draws, axes = USU
 export function trajectory(system, params, count, draws, axes = USUAL_AXES) {
   const model = edgeModel(system, draws, axes);
   const inside = model.begin(params);
-  const columns = Array.from({ length: 6 }, () => new Float64Array(count + 1));
-  const [times, loss, curvature, residual, x, y] = columns;
+  const seen = new Float64Array(3);
+  const columns = Array.from({ length: 4 }, () => new Float64Array(count + 1));
   let escapedAt = -1;
   let kept = 0;
-  while (inside && kept <= count && escapedAt < 0) {
+  while (inside && kept <= count) {
     if (kept > 0) model.step();
     if (model.escaped()) {
       escapedAt = kept;
       break;
     }
-    times[kept] = kept;
-    loss[kept] = model.loss();
-    curvature[kept] = model.curvature();
-    residual[kept] = model.residual();
-    x[kept] = residual[kept];
-    y[kept] = curvature[kept];
+    model.observe(seen);
+    columns[0][kept] = kept;
+    for (let k = 0; k < 3; k++) columns[k + 1][kept] = seen[k];
     kept += 1;
   }
-  const [t, l, c, r, px, py] = columns.map((column) => column.slice(0, kept));
+  const [times, loss, curvature, residual] = columns.map((column) => column.slice(0, kept));
   const names = { x: system === "quadratic" ? "z~ of the top mode" : "z~", y: "T" };
-  return { times: t, loss: l, curvature: c, residual: r, x: px, y: py, escapedAt, names, portrait: "plane" };
+  return { times, loss, curvature, residual, x: residual, y: curvature, escapedAt, names, portrait: "plane" };
 }
 
 /**

@@ -149,8 +149,11 @@ export class LinearNet {
     return linearNetLoss(this.state);
   }
 
-  residual() {
-    return this.state[0];
+  /** @param {Float64Array} out  loss, curvature, residual */
+  observe(out) {
+    out[0] = this.loss();
+    out[1] = this.state[1];
+    out[2] = this.state[0];
   }
 
   /** (T + sqrt(T^2 + 4 z~ (B + z~))) / 2 with B = 2 (z~ + y). */

@@ -15,8 +15,9 @@ import {
  * @typedef {{D: number, P: number, seed: number, symmetry: string, Q: string, z: string, J: string}} PackedDraws
  */
 
-/** Sums of this many chains are added up at the end, as push and pull of _lanes.py do. */
-const CHAINS = 4;
+// The followed curvature has converged when it rises by less than this share of it.
+const FOLLOWED = 1e-10;
+const FOLLOWING = 12;
 
 /**
  * Draws from base64 of little-endian float64.
@@ -44,18 +45,16 @@ export class Quadratic {
     this.divideZ = axes.includes("lr") || !axes.includes("sigma_z");
     this.divideJ = axes.includes("lr") || !axes.includes("sigma_J");
     this.state = new Float64Array(P);
-    this.next = new Float64Array(P);
     this.M = new Float64Array(D * P);
     this.J = new Float64Array(D * P);
     this.z = new Float64Array(D);
-    this.chains = new Float64Array(CHAINS);
     this.lr = 1;
     this.start = 0;
     this.width = 0;
     this.lastLoss = 0;
     this.krylov = new Krylov(D, P);
     this.modes = [new Float64Array(D), new Float64Array(D)];
-    this.mode = new Float64Array(D);
+    this.following = false;
     const n = Math.min(D, P);
     this.gram = new Float64Array(n * n);
     this.drawTop = this.gramTop(draws.J);
@@ -75,25 +74,21 @@ export class Quadratic {
     this.state.fill(0);
     const norm = Math.sqrt(z.reduce((total, x) => total + x * x, 0));
     for (const mode of this.modes) for (let k = 0; k < D; k++) mode[k] = z[k] / norm;
-    this.mode.fill(0);
+    this.following = false;
     this.measure();
     return true;
   }
 
   /** Q(phi, .) and the residual of the state, and the loss. */
   measure() {
-    const { draws, state, M, z, chains, start, width } = this;
+    const { draws, state, M, z, start, width } = this;
     const { D, P, Q, J } = draws;
     product(Q, state, M, D * P, P);
     let squares = 0;
     for (let a = 0; a < D; a++) {
       let drawn = 0;
-      chains.fill(0);
-      for (let i = 0, at = a * P; i < P; i++, at++) {
-        drawn += J[at] * state[i];
-        chains[i % CHAINS] += M[at] * state[i];
-      }
-      z[a] = start * draws.z[a] + width * drawn + 0.5 * chained(chains);
+      for (let i = 0, at = a * P; i < P; i++, at++) drawn += J[at] * state[i];
+      z[a] = start * draws.z[a] + width * drawn + 0.5 * chained(M, a * P, 1, state);
       squares += z[a] * z[a];
     }
     this.lastLoss = 0.5 * squares;
@@ -101,19 +96,16 @@ export class Quadratic {
 
   /** The next state, of a state that has been measured; returns the squared step. */
   advance() {
-    const { draws, state, M, z, chains, width, lr } = this;
+    const { draws, state, M, z, width, lr } = this;
     const { D, P, J } = draws;
     let square = 0;
     for (let i = 0; i < P; i++) {
       let drawn = 0;
-      chains.fill(0);
-      for (let a = 0, at = i; a < D; a++, at += P) {
-        drawn += J[at] * z[a];
-        chains[a % CHAINS] += M[at] * z[a];
-      }
+      for (let a = 0, at = i; a < D; a++, at += P) drawn += J[at] * z[a];
       const old = state[i];
-      state[i] = old - lr * (width * drawn + chained(chains));
-      square += (state[i] - old) * (state[i] - old);
+      const now = old - lr * (width * drawn + chained(M, i, P, z));
+      state[i] = now;
+      square += (now - old) * (now - old);
     }
     return square;
   }
@@ -132,15 +124,14 @@ export class Quadratic {
   block(sums, count) {
     for (let k = 0; k < LOOKS; k++) {
       for (let j = 0; j < STEPS_PER_LOOK; j++) {
-        this.measure();
         if (j === 0) this.track(sums);
         this.heard(sums, count);
         const square = this.advance();
         if (square > sums[MOTION]) sums[MOTION] = square;
+        this.measure();
       }
       sums[LOSS_SUM] += sums[LOSS_LAST];
     }
-    this.measure();
   }
 
   /**
@@ -221,23 +212,40 @@ export class Quadratic {
     return this.lastLoss;
   }
 
-  /** Step size times the residual along the kernel's top mode, which keeps its sign from call to call. */
-  residual() {
+  /**
+   * Loss, curvature, and step size times the residual along the kernel's top mode, step by step; the mode is followed, and
+   * keeps its sign.
+   * @param {Float64Array} out
+   */
+  observe(out) {
     const { D } = this.draws;
-    const { mode, z } = this;
-    const before = mode.slice();
-    this.gramTop(this.jacobian(), mode);
-    let along = 0;
-    let same = 0;
-    let most = 0;
-    for (let k = 0; k < D; k++) {
-      along += mode[k] * z[k];
-      same += mode[k] * before[k];
-      if (Math.abs(mode[k]) > Math.abs(most)) most = mode[k];
+    const { z, modes, krylov } = this;
+    const J = this.jacobian();
+    if (!this.following) {
+      this.gramTop(J, modes[0]);
+      modes[1].set(modes[0]);
+      this.following = true;
     }
-    const sign = same !== 0 ? Math.sign(same) : Math.sign(most);
+    const [mode, other] = modes;
+    let value = krylov.top(J, mode);
+    for (let k = 0; k < FOLLOWING; k++) {
+      const before = value;
+      value = krylov.top(J, mode);
+      if (!(value > before * (1 + FOLLOWED))) break;
+    }
+    let same = 0;
+    let along = 0;
+    for (let k = 0; k < D; k++) {
+      same += mode[k] * other[k];
+      along += mode[k] * z[k];
+    }
+    const sign = same < 0 ? -1 : 1;
     for (let k = 0; k < D; k++) mode[k] *= sign;
-    return this.lr * sign * along;
+    modes[0] = other;
+    modes[1] = mode;
+    out[0] = this.lastLoss;
+    out[1] = this.lr * value;
+    out[2] = this.lr * sign * along;
   }
 
   /** Of the Hessian J^T J + sum_a z_a Q_a. */
@@ -292,7 +300,28 @@ function product(A, v, out, rows, columns) {
   }
 }
 
-/** @param {Float64Array} chains */
-function chained(chains) {
-  return chains[0] + chains[1] + chains[2] + chains[3];
+/**
+ * The product of a row or column of M with v, in four chains that are added up at the end, as push and pull of _lanes.py do.
+ * @param {Float64Array} M
+ * @param {number} at  where it begins
+ * @param {number} stride
+ * @param {Float64Array} v
+ */
+function chained(M, at, stride, v) {
+  const n = v.length;
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  let k = 0;
+  for (; k + 3 < n; k += 4, at += 4 * stride) {
+    a += M[at] * v[k];
+    b += M[at + stride] * v[k + 1];
+    c += M[at + 2 * stride] * v[k + 2];
+    d += M[at + 3 * stride] * v[k + 3];
+  }
+  if (k < n) a += M[at] * v[k];
+  if (k + 1 < n) b += M[at + stride] * v[k + 1];
+  if (k + 2 < n) c += M[at + 2 * stride] * v[k + 2];
+  return a + b + c + d;
 }
