@@ -5,12 +5,14 @@
 import { EDGE_LABELS, EDGE_RULES, EdgeReader, NO_RUN, edgeValues } from "./edge.js";
 import { ESCAPED, March, SETTLED } from "./march.js";
 import { LINEAR_NET_GLSL, LINEAR_NET_TRAINING_GLSL, LinearNet } from "../systems/linearnet.js";
+import { Quadratic, unpackDraws } from "../systems/quadratic.js";
 import { QUADRATIC_1D_GLSL, Quadratic1D } from "../systems/quadratic1d.js";
 
 /**
  * @typedef {import("./march.js").Params} Params
  * @typedef {import("./march.js").Model} Model
- * @typedef {{D: number, P: number, Q: Float64Array, z: Float64Array, J: Float64Array}} Draws
+ * @typedef {import("../systems/quadratic.js").Draws} Draws
+ * @typedef {import("../systems/quadratic.js").PackedDraws} PackedDraws
  * @typedef {{codes: Uint8Array, runSteps: Int32Array}} Plane
  * @typedef {{code: number, label: string, margin: number, rule: string, runSteps: number,
  *   outcome: "converged" | "escaped" | "step-limit" | "not-admissible", values: Record<string, number>}} Answer
@@ -51,7 +53,16 @@ export const LIVE = {
     parameters: ["T", "z", "y"],
     glsl: { edge: LINEAR_NET_GLSL, training: LINEAR_NET_TRAINING_GLSL },
   },
+  quadratic: {
+    vocabularies: ["edge"],
+    defaultSteps: usualSteps,
+    parameters: ["sigma_z", "sigma_J", "lr"],
+    glsl: {},
+  },
 };
+
+// The axes of a point that is asked for alone: they decide the rounding of its start (see Quadratic1D and Quadratic).
+const USUAL_AXES = ["z", "T", "sigma_z", "sigma_J"];
 
 /**
  * @param {string} system
@@ -65,14 +76,27 @@ function noAnswer(system, vocabulary) {
 /**
  * A model of the edge vocabulary, for points that differ in the parameters axes.
  * @param {string} system
- * @param {Draws} [draws]
+ * @param {Draws | undefined} draws
  * @param {string[]} axes
  * @returns {Model}
  */
-function edgeModel(system, draws, axes = []) {
+function edgeModel(system, draws, axes) {
   if (system === "quadratic-1d") return new Quadratic1D(axes.includes("eps"));
   if (system === "linear-net") return new LinearNet();
-  return noAnswer(system, draws ? "edge" : "edge, without draws,");
+  if (system !== "quadratic") return noAnswer(system, "edge");
+  if (!draws) throw new Error("quadratic has no draws for these D, P and seed here; choose others");
+  return new Quadratic(draws, axes);
+}
+
+/**
+ * The draws of the parameters' D, P and seed among those of the document; undefined where there are none.
+ * @param {PackedDraws[] | undefined} known
+ * @param {Params} params
+ * @returns {Draws | undefined}
+ */
+export function drawsFor(known, params) {
+  const found = known?.find((d) => d.D === Number(params.D) && d.P === Number(params.P) && d.seed === Number(params.seed));
+  return found && unpackDraws(found);
 }
 
 /**
@@ -111,17 +135,18 @@ export function answerPlane(system, vocabulary, params, xName, xs, yName, ys, st
 }
 
 /**
- * The phase of one run with the numbers behind it.
+ * The phase of one run with the numbers behind it; axes are those of the plane that the point is of.
  * @param {string} system
  * @param {string} vocabulary
  * @param {Params} params
  * @param {number} steps
  * @param {Draws} [draws]
+ * @param {string[]} axes
  * @returns {Answer}
  */
-export function answerPoint(system, vocabulary, params, steps, draws) {
+export function answerPoint(system, vocabulary, params, steps, draws, axes = USUAL_AXES) {
   if (vocabulary === "training") return answerTrainingPoint(system, params, steps);
-  const run = new March(edgeModel(system, draws), steps);
+  const run = new March(edgeModel(system, draws, axes), steps);
   if (!run.run(params, true)) {
     return {
       code: NO_RUN, label: "no run", margin: 0, rule: "these parameters describe no run", runSteps: 0,
@@ -148,33 +173,30 @@ export function answerPoint(system, vocabulary, params, steps, draws) {
  * @param {Params} params
  * @param {number} count
  * @param {Draws} [draws]
+ * @param {string[]} axes
  * @returns {Path}
  */
-export function trajectory(system, params, count, draws) {
-  const model = edgeModel(system, draws);
+export function trajectory(system, params, count, draws, axes = USUAL_AXES) {
+  const model = edgeModel(system, draws, axes);
   const inside = model.begin(params);
-  const columns = Array.from({ length: 6 }, () => new Float64Array(count + 1));
-  const [times, loss, curvature, residual, x, y] = columns;
+  const seen = new Float64Array(3);
+  const columns = Array.from({ length: 4 }, () => new Float64Array(count + 1));
   let escapedAt = -1;
   let kept = 0;
-  while (inside && kept <= count && escapedAt < 0) {
+  while (inside && kept <= count) {
     if (kept > 0) model.step();
     if (model.escaped()) {
       escapedAt = kept;
       break;
     }
-    times[kept] = kept;
-    loss[kept] = model.loss();
-    curvature[kept] = model.curvature();
-    residual[kept] = model.residual();
-    x[kept] = model.portraitX();
-    y[kept] = model.portraitY();
+    model.observe(seen);
+    columns[0][kept] = kept;
+    for (let k = 0; k < 3; k++) columns[k + 1][kept] = seen[k];
     kept += 1;
   }
-  const [t, l, c, r, px, py] = columns.map((column) => column.slice(0, kept));
-  return {
-    times: t, loss: l, curvature: c, residual: r, x: px, y: py, escapedAt, names: { x: "z~", y: "T" }, portrait: "plane",
-  };
+  const [times, loss, curvature, residual] = columns.map((column) => column.slice(0, kept));
+  const names = { x: system === "quadratic" ? "z~ of the top mode" : "z~", y: "T" };
+  return { times, loss, curvature, residual, x: residual, y: curvature, escapedAt, names, portrait: "plane" };
 }
 
 /**

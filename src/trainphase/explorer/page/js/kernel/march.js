@@ -44,10 +44,8 @@ export const GROWTH = 7;
  * @property {() => number} curvature  of the state, exactly
  * @property {() => number} startCurvature  as curvature, of the start; asked for after begin
  * @property {() => number} loss
- * @property {() => number} residual  the number drawn for it
+ * @property {(out: Float64Array) => void} observe  loss, curvature and the residual to draw, asked for after every step
  * @property {() => number} sharpness  step size times the largest eigenvalue of the Hessian
- * @property {() => number} portraitX  coordinates of the phase portrait
- * @property {() => number} portraitY
  */
 
 /**

@@ -149,8 +149,11 @@ export class LinearNet {
     return linearNetLoss(this.state);
   }
 
-  residual() {
-    return this.state[0];
+  /** @param {Float64Array} out  loss, curvature, residual */
+  observe(out) {
+    out[0] = this.loss();
+    out[1] = this.state[1];
+    out[2] = this.state[0];
   }
 
   /** (T + sqrt(T^2 + 4 z~ (B + z~))) / 2 with B = 2 (z~ + y). */
@@ -159,14 +162,6 @@ export class LinearNet {
     const T = this.state[1];
     const B = 2 * (z + this.y);
     return 0.5 * (T + Math.sqrt(T * T + 4 * z * (B + z)));
-  }
-
-  portraitX() {
-    return this.state[0];
-  }
-
-  portraitY() {
-    return this.state[1];
   }
 }
 

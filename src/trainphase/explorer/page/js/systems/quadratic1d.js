@@ -132,8 +132,11 @@ export class Quadratic1D {
     return 0.5 * (this.state[0] * this.state[0]);
   }
 
-  residual() {
-    return this.state[0];
+  /** @param {Float64Array} out  loss, curvature, residual */
+  observe(out) {
+    out[0] = this.loss();
+    out[1] = this.curvature();
+    out[2] = this.state[0];
   }
 
   /** Of the 2 x 2 matrix c c^T + z diag(1, -eps). */
@@ -142,14 +145,6 @@ export class Quadratic1D {
     const p = a * a + z;
     const q = b * b - this.eps * z;
     return 0.5 * (p + q + Math.hypot(p - q, 2 * a * b));
-  }
-
-  portraitX() {
-    return this.state[0];
-  }
-
-  portraitY() {
-    return this.curvature();
   }
 }
 
