@@ -12,7 +12,7 @@ import numpy as np
 
 from trainphase import catalog
 from trainphase.axes import Axis
-from trainphase.explorer.document import LIVE, SEEDS, SHAPES
+from trainphase.explorer.document import LIVE, SEEDS, SHAPES, title
 from trainphase.explorer.stored import Stored
 from trainphase.trajectory import plain
 
@@ -63,7 +63,7 @@ def entry(key: str, stored: Stored, remote: bool = False, budget: Budget | None 
     fields, words = _fields(stored, stride, remote, budget)
     lines, dropped = _lines(stored)
     return plain({
-        "id": key, "system": stored.system, "params": stored.params, "vocabulary": stored.words.name,
+        "id": key, "title": title([stored]), "system": stored.system, "params": stored.params, "vocabulary": stored.words.name,
         "axes": [_axis(a, stride, stored.system) for a in stored.axes], "labels": labels, "fields": fields,
         "boundaries": lines, "theory": [_rounded(t) for t in stored.theory], "steps": stored.steps, "starts": stored.starts,
         "seeds": stored.seeds, "seed": stored.params.get("seed"), "dtype": stored.dtype, "live": live(stored),
@@ -85,14 +85,15 @@ def pack(values: np.ndarray) -> dict[str, Any]:
 
 def _fields(stored: Stored, stride: int, remote: bool, budget: Budget) -> tuple[dict[str, Any], list[str]]:
     """The numbers within the budget: all points, or every few of them with NaN between, or left with the server."""
+    there = {n: {"units": q.units, "about": q.about, "remote": True} for n, q in stored.quantities.items()}
     if remote and stored.codes.size > MOST_LABELS:
-        return {"remote": True, "names": list(stored.quantities)}, []
+        return there, []
     planes = {name: stored.numbers.plane(name, stride) for name in stored.quantities}
     every = 1
     packed = {name: pack(values) for name, values in planes.items()}
     while (size := sum(len(p["data"]) for p in packed.values())) > budget.left:
         if remote:
-            return {"remote": True, "names": list(stored.quantities)}, []
+            return there, []
         # Numbers of every second point are a quarter of the bytes; half the estimate is on the safe side.
         every = max(every + 1, int(every * np.sqrt(size / max(budget.left, 1)) * 0.9))
         if every > max(stored.codes.shape):

@@ -79,7 +79,7 @@ class Stored:
         out: dict[str, Any] = {
             "at": {a.name: float(a.at(np.asarray(k))) for a, k in zip(self.axes, place, strict=True)},
             "code": int(self.codes[place]), "phase": self._label(self.codes[place]), "inferred": self.refined and not found,
-            "values": {name: _finite(median(found[name])) if found else None for name in self.quantities},
+            "fields": {name: _finite(median(found[name])) if found else None for name in self.quantities},
         }  # fmt: skip
         if found and self.seeds > 1:
             out["seeds"] = [self._label(k) for k in found["phase"]]
