@@ -58,6 +58,11 @@ def take_flags(flags: str) -> None:
     os.environ["XLA_FLAGS"] = " ".join([*given.split(), *added])
 
 
+def worker_flags() -> str:
+    """What a process that computes one run beside a server is started with: the flags of this one, and one thread."""
+    return " ".join((*FLAGS, *ONE_THREAD)) if _jaxlib() == FLAGS_JAXLIB else ""
+
+
 def data_folders() -> tuple[str, ...]:
     """The folders named by TRAINPHASE_DATA, separated as in PATH."""
     return tuple(part for part in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if part)

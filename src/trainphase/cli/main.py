@@ -21,14 +21,14 @@ import click
 
 from trainphase import catalog
 from trainphase._version import __version__
-from trainphase.cli import boundary, demo, diagnose, diagram, doctor, list_, locate, reproduce, run, status
+from trainphase.cli import boundary, demo, diagnose, diagram, doctor, explore, list_, locate, reproduce, run, status
 from trainphase.cli.options import recorded, system_page
 from trainphase.cli.output import note
 from trainphase.cli.parse import shown
 from trainphase.errors import RequestError, TrainphaseError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
-COMMANDS = (demo, list_, run, diagram, status, boundary, locate, diagnose, reproduce, doctor)
+COMMANDS = (demo, list_, run, diagram, explore, status, boundary, locate, diagnose, reproduce, doctor)
 
 
 class Commands(click.Group):
@@ -74,6 +74,7 @@ def cli(ctx: click.Context, version: bool, debug: bool) -> None:
     trainphase demo                          the main job on real images
     trainphase run cubic a=1.1               one run and its phase
     trainphase diagram cubic a=0:2.2:512     the phases over a range
+    trainphase explore                       diagrams on a page to move in
     trainphase boundary cubic a=0.5:2.2      where the phase changes
     trainphase diagnose run.npz              the phase of your own training
     trainphase reproduce agarwala            a paper's figures and claims

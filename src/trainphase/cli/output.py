@@ -21,6 +21,7 @@ from trainphase.errors import RequestError, TrainphaseError
 
 PLOT_ENDINGS = (".png", ".pdf", ".svg")
 DATA_ENDINGS = (".nc", ".zarr")
+PAGE_ENDINGS = (".html", ".htm")
 
 
 def jsonable(value: Any) -> Any:
@@ -79,6 +80,11 @@ def check_plot(path: str | None) -> None:
 def check_out(path: str | None) -> None:
     """RequestError unless a data set can be written at the path."""
     _check_file("--out", path, DATA_ENDINGS)
+
+
+def check_page(option: str, path: str | None) -> None:
+    """RequestError unless a page can be written at the path."""
+    _check_file(option, path, PAGE_ENDINGS)
 
 
 def check_folder(option: str, path: str | None) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from trainphase import _draws, catalog
 from trainphase._version import __version__
 from trainphase.catalog import Param
+from trainphase.classifiers import RULES_OF
 from trainphase.errors import RequestError
 from trainphase.phase import VOCABULARIES
 
@@ -88,11 +89,17 @@ def document(
     }  # fmt: skip
 
 
+def title(diagrams: Sequence[Any]) -> str:
+    """A title out of the systems and axes of diagrams (``stored.Stored``); the usual one without any."""
+    each = dict.fromkeys(f"{d.system} over {' and '.join(a.name for a in d.axes)}" for d in diagrams)
+    return "; ".join(each) if 0 < len(each) <= 3 else TITLE
+
+
 def vocabularies() -> dict[str, Any]:
     """Every vocabulary with its phases, in the order of their codes."""
     return {
         name: {
-            "question": words.question,
+            "question": words.question, "rules": list(RULES_OF[name]),
             "phases": [
                 {"label": p.label, "definition": p.definition, "colour": p.colour, "symbol": p.symbol} for p in words.phases
             ],
