@@ -29,6 +29,7 @@ export class EnsembleProbe {
     this.growth = new Float64Array(ENSEMBLE_GRID);
     this.signs = new Float64Array(ENSEMBLE_GRID);
     this.size = 0;
+    this.hi = 0;
     this.supRatio = 0;
     this.supAt = 0;
     this.criticalEscapes = false;
@@ -36,7 +37,7 @@ export class EnsembleProbe {
 
   /** @param {number} u */
   growthAt(u) {
-    const x = this.map.interval() * u;
+    const x = this.hi * u;
     const before = this.map.lossOf(x), after = this.map.lossOf(this.map.next(x));
     return before > 1e-10 * this.size ? after / (before > 0 ? before : 1) : 0;
   }
@@ -44,9 +45,10 @@ export class EnsembleProbe {
   /** Sets `supRatio`, `supAt` and `criticalEscapes` for the map's present parameters. */
   probe() {
     const { map, growth } = this;
+    this.hi = map.interval();
     this.size = 0;
     for (let k = 0; k < ENSEMBLE_GRID; k++) {
-      this.size = Math.max(this.size, map.lossOf(map.interval() * stratified(k, ENSEMBLE_GRID)));
+      this.size = Math.max(this.size, map.lossOf(this.hi * stratified(k, ENSEMBLE_GRID)));
     }
     let sampled = 0;
     for (let k = 0; k < ENSEMBLE_GRID; k++) {
@@ -100,7 +102,7 @@ export class EnsembleProbe {
 
   /** @param {number} u */
   signAt(u) {
-    return Math.sign(this.map.slope(this.map.interval() * u));
+    return Math.sign(this.map.slope(this.hi * u));
   }
 
   /** True when the orbit of some critical point escapes; the first ENSEMBLE_PEAKS changes of the slope's sign are followed. */
@@ -129,7 +131,7 @@ export class EnsembleProbe {
   /** @param {number} u */
   leaves(u) {
     const { map } = this;
-    let x = map.interval() * u;
+    let x = this.hi * u;
     for (let k = 0; k < ENSEMBLE_ORBIT; k++) {
       x = map.next(x);
       if (map.gone(x)) return true;

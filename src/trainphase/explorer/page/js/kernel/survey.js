@@ -1,8 +1,8 @@
 // Survey: the long-run statistics of one run, as trainphase/survey.py takes them.
 //
-// A survey runs a horizon of T steps in four quarters. The growth of a tangent vector is measured over the second
-// quarter (for the reading at T / 2) and over the second half (for that at T). The operations are those of Python in
-// Python's order, so that the numbers agree to the last bit on a machine without fused multiply-add.
+// The growth of a tangent vector is measured over the second half of the horizon; what Python also reads at half of
+// it is left out but for what the reading at the end is compared with. The operations are those of Python in Python's
+// order, so that states agree to the last bit with a machine that has no fused multiply-add.
 
 /**
  * What a survey asks of a map. A state is an array of one number or two; `body` is eight steps of state and tangent,
@@ -33,26 +33,11 @@
  * }} ScalarMap
  */
 
-/**
- * @typedef {object} SurveyReading
- * @property {number} lyapunov
- * @property {number} lyapunovSe
- * @property {number} growthSteps
- * @property {boolean} escaped
- * @property {number} steps
- * @property {number} rises
- * @property {number} maxRatio
- * @property {number} loss
- * @property {number} lossMax
- * @property {number} swing
- * @property {number} swingBefore
- * @property {number} curvature
- * @property {Float64Array} tail
- */
-
 export const SURVEY_BLOCK = 128;
 export const SURVEY_TAIL = 192;
 export const SURVEY_PERIODS = 64;
+// Points of a tail that must repeat.
+const SURVEY_WINDOW = 16;
 export const SURVEY_FLOOR = 1e-20;
 export const SURVEY_RISE = 1e-12;
 // Below this a number is subnormal; XLA takes such numbers for 0, and a processor is slow on them.
@@ -70,14 +55,6 @@ export function surveySteps(steps) {
   return Math.max(1, Math.ceil(Math.trunc(steps) / unit)) * unit;
 }
 
-/** @returns {SurveyReading} */
-function emptySurveyReading() {
-  return {
-    lyapunov: NaN, lyapunovSe: NaN, growthSteps: 0, escaped: false, steps: 0, rises: 0, maxRatio: 0, loss: NaN,
-    lossMax: NaN, swing: NaN, swingBefore: NaN, curvature: NaN, tail: new Float64Array(SURVEY_TAIL),
-  };
-}
-
 /** One run at a time; all arrays are made once. */
 export class Survey {
   /** @param {TrainingMap} map */
@@ -85,47 +62,49 @@ export class Survey {
     this.map = map;
     const size = map.scalar ? 1 : 2;
     this.state = new Float64Array(size);
+    this.halfway = new Float64Array(size);
     this.tangent = new Float64Array(size);
-    this.tally = new Float64Array(4);
     this.other = new Float64Array(size);
+    // Loss, its largest value so far, its rises, its largest growth in one step.
+    this.tally = new Float64Array(4);
     this.bits = new Float64Array(1);
-    this.words = new Int32Array(this.bits.buffer);
     // The high word of a number is the second one on every machine that browsers run on.
-    this.quarter = { swing: NaN, tail: new Float64Array(SURVEY_TAIL) };
-    this.half = emptySurveyReading();
-    this.full = emptySurveyReading();
+    this.words = new Int32Array(this.bits.buffer);
     this.steps = 0;
     this.total = 0;
     this.square = 0;
     this.ended = false;
+    this.escaped = false;
+    this.halfRises = 0;
+    this.lyapunov = NaN;
+    this.lyapunovSe = NaN;
+    this.growthSteps = 0;
   }
 
   /**
-   * Run from the start at the fraction `u` of the family (ignored by maps with one start) over 4 `blocks` blocks.
+   * Run from the start at the fraction `u` of the family (ignored by maps with one start) over 4 `blocks` blocks. The
+   * state at half the horizon is kept in `halfway`.
    * @param {number} u
    * @param {number} blocks blocks of 128 steps in a quarter of the horizon
    * @param {boolean} count also count the rises of the loss
    */
   run(u, blocks, count) {
-    const map = this.map;
-    map.begin(this.state, u);
+    const { map, state, tally } = this;
+    map.begin(state, u);
     this.direction();
-    const loss = map.loss(this.state);
-    this.tally[0] = loss;
-    this.tally[1] = loss;
-    this.tally[2] = 0;
-    this.tally[3] = 0;
+    const loss = map.loss(state);
+    tally[0] = loss;
+    tally[1] = loss;
+    tally[2] = 0;
+    tally[3] = 0;
     this.steps = 0;
     this.ended = false;
-    this.leg(blocks, count);
-    this.quarter.swing = this.swing();
-    if (!map.scalar) this.record(this.quarter.tail);
-    this.leg(blocks, count);
-    this.read(this.half, blocks);
-    this.half.swingBefore = this.quarter.swing;
     this.leg(2 * blocks, count);
-    this.read(this.full, 2 * blocks);
-    this.full.swingBefore = this.half.swing;
+    this.halfway.set(state);
+    this.halfRises = tally[2];
+    this.leg(2 * blocks, count);
+    this.escaped = map.escaped(state);
+    this.growthOver(2 * blocks);
   }
 
   direction() {
@@ -166,8 +145,6 @@ export class Survey {
           tally[2] += more;
         }
       }
-      // What is not finite stays so, and the run has escaped whatever else it shows.
-      if (!(state[0] - state[0] === 0 && state[last] - state[last] === 0)) this.ended = true;
     }
   }
 
@@ -177,9 +154,15 @@ export class Survey {
    */
   block(count) {
     const { map, state, tangent, tally, bits, words } = this;
+    const last = state.length - 1;
     let mantissa = 1, exponent = 0;
     for (let k = 0; k < SURVEY_BODIES; k++) {
       map.body(state, tangent, tally, count);
+      // What is not finite stays so: the run has escaped, whatever else it would show.
+      if (!(state[0] - state[0] === 0 && state[last] - state[last] === 0)) {
+        this.ended = true;
+        return 0;
+      }
       let norm = 0;
       if (map.scalar) {
         norm = Math.abs(tangent[0]);
@@ -199,9 +182,27 @@ export class Survey {
     return Math.log(mantissa) + Math.LN2 * exponent;
   }
 
-  /** Signatures along the next SURVEY_TAIL steps. @param {Float64Array} tail */
-  record(tail) {
-    const { map, state, other } = this;
+  /**
+   * The Lyapunov exponent per step and its standard error, from the last leg of `n` blocks.
+   * @param {number} n
+   */
+  growthOver(n) {
+    const mean = this.total / n;
+    const variance = Math.max(this.square / n - mean * mean, 0) / Math.max(n - 1, 1);
+    // Of the products in a block: on a cycle their rounding is the same in every block and does not average out.
+    const rounding = 2 * SURVEY_BODIES * SURVEY_EPS * (1 + Math.abs(mean));
+    this.lyapunov = mean / SURVEY_BLOCK;
+    this.lyapunovSe = (Math.sqrt(variance) + rounding) / SURVEY_BLOCK;
+    this.growthSteps = n * SURVEY_BLOCK;
+  }
+
+  /**
+   * Signatures along the SURVEY_TAIL steps from a state.
+   * @param {Float64Array} state
+   * @param {Float64Array} tail
+   */
+  record(state, tail) {
+    const { map, other } = this;
     other.set(state);
     for (let k = 0; k < SURVEY_TAIL; k++) {
       tail[k] = map.signature(other);
@@ -209,9 +210,12 @@ export class Survey {
     }
   }
 
-  /** The largest change of the signature in one step, over the next 8 steps. */
-  swing() {
-    const { map, state, other } = this;
+  /**
+   * The largest change of the signature in one step, over the 8 steps from a state.
+   * @param {Float64Array} state
+   */
+  swing(state) {
+    const { map, other } = this;
     other.set(state);
     let most = 0;
     for (let k = 0; k < SURVEY_BODY; k++) {
@@ -221,46 +225,36 @@ export class Survey {
     }
     return most;
   }
-
-  /**
-   * @param {SurveyReading} out
-   * @param {number} n blocks over which the growth was measured
-   */
-  read(out, n) {
-    const { map, state, tally } = this;
-    const mean = this.total / n;
-    const variance = Math.max(this.square / n - mean * mean, 0) / Math.max(n - 1, 1);
-    const rounding = 2 * SURVEY_BODIES * SURVEY_EPS * (1 + Math.abs(mean));
-    out.lyapunov = mean / SURVEY_BLOCK;
-    out.lyapunovSe = (Math.sqrt(variance) + rounding) / SURVEY_BLOCK;
-    out.growthSteps = n * SURVEY_BLOCK;
-    out.escaped = map.escaped(state);
-    out.steps = this.steps;
-    out.rises = tally[2];
-    out.maxRatio = tally[3];
-    out.loss = map.loss(state);
-    out.lossMax = tally[1];
-    out.curvature = map.curvature(state);
-    if (out.escaped) return;
-    this.record(out.tail);
-    out.swing = this.swing();
-  }
 }
 
 /**
- * How well `window` points near the end of a tail repeat after p steps: the largest distance, at index p - 1.
+ * How well SURVEY_WINDOW points near the end of a tail repeat after p steps: the largest distance, at index p - 1.
  * @param {Float64Array} tail
- * @param {number} window
  * @param {Float64Array} out of length SURVEY_PERIODS
  */
-export function tailRecurrence(tail, window, out) {
-  const first = SURVEY_TAIL - SURVEY_PERIODS - window;
+export function tailRecurrence(tail, out) {
+  const first = SURVEY_TAIL - SURVEY_PERIODS - SURVEY_WINDOW;
   for (let p = 1; p <= SURVEY_PERIODS; p++) {
     let most = 0;
-    for (let k = first; k < first + window; k++) {
+    for (let k = first; k < first + SURVEY_WINDOW; k++) {
       const d = Math.abs(tail[k + p] - tail[k]);
       if (!(d <= most)) most = d;
     }
     out[p - 1] = most;
   }
+}
+
+/**
+ * True where SURVEY_WINDOW points near the end of a tail repeat to within `near` after 1 to SURVEY_PERIODS steps.
+ * @param {Float64Array} tail
+ * @param {number} near
+ */
+export function tailRepeats(tail, near) {
+  const first = SURVEY_TAIL - SURVEY_PERIODS - SURVEY_WINDOW;
+  for (let p = 1; p <= SURVEY_PERIODS; p++) {
+    let k = 0;
+    while (k < SURVEY_WINDOW && Math.abs(tail[first + k + p] - tail[first + k]) <= near) k++;
+    if (k === SURVEY_WINDOW) return true;
+  }
+  return false;
 }

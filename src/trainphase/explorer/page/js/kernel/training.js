@@ -4,12 +4,13 @@
 import { CycleFinder } from "./cycles.js";
 import { EnsembleProbe, stratified } from "./ensemble.js";
 import { trainingMap } from "./maps.js";
-import { SURVEY_BLOCK, SURVEY_PERIODS, SURVEY_RISE, Survey, surveySteps, tailRecurrence } from "./survey.js";
+import {
+  SURVEY_BLOCK, SURVEY_PERIODS, SURVEY_RISE, SURVEY_TAIL, Survey, surveySteps, tailRecurrence, tailRepeats,
+} from "./survey.js";
 
 /**
  * @typedef {import("./survey.js").TrainingMap} TrainingMap
  * @typedef {import("./survey.js").ScalarMap} ScalarMap
- * @typedef {import("./survey.js").SurveyReading} SurveyReading
  * @typedef {Record<string, number | string | null | undefined>} Params
  */
 
@@ -35,17 +36,24 @@ const TRAINING_STARTS = 4;
 
 /** Reads the phase of one run from its survey; makes its arrays once. */
 class TrainingReader {
-  /** @param {TrainingMap} map */
-  constructor(map) {
+  /**
+   * @param {TrainingMap} map
+   * @param {boolean} whole also find the margin and the period where the label does not need them
+   */
+  constructor(map, whole) {
     this.map = map;
+    this.whole = whole;
     this.survey = new Survey(map);
     this.finder = map.scalar ? new CycleFinder(/** @type {ScalarMap} */ (map)) : null;
+    this.tail = new Float64Array(SURVEY_TAIL);
     this.now = new Float64Array(SURVEY_PERIODS);
     this.before = new Float64Array(SURVEY_PERIODS);
     this.code = TRAINING_UNDECIDED;
     this.rule = 7;
     this.margin = 0;
     this.period = 0;
+    this.lasting = 0;
+    this.multiplier = NaN;
   }
 
   /**
@@ -58,39 +66,43 @@ class TrainingReader {
   read(u, blocks, sup, escapes) {
     const { map, survey } = this;
     survey.run(u, blocks, !(map.over && map.scalar));
-    const full = survey.full;
     this.period = 0;
+    this.lasting = 0;
     this.margin = 0;
-    if (full.escaped || escapes) {
+    this.multiplier = NaN;
+    if (survey.escaped || escapes) {
       this.rule = 0;
       this.code = 4;
       this.margin = Infinity;
       return;
     }
-    this.rule = map.scalar ? this.scalarRule(full) : this.vectorRule(full);
-    const rises = Math.max(full.maxRatio, sup) > 1 + SURVEY_RISE;
-    const settles = (this.rule === 1 || this.rule === 2) && this.period === 1;
-    if (settles || this.rule === 6) this.code = rises ? 1 : 0;
-    else if (this.rule === 1 || this.rule === 2 || this.rule === 4 || this.rule === 5) this.code = 2;
+    this.rule = map.scalar ? this.scalarRule() : this.vectorRule();
+    const rises = Math.max(survey.tally[3], sup) > 1 + SURVEY_RISE;
+    const repeats = this.rule === 1 || this.rule === 2;
+    if ((repeats && this.period === 1) || this.rule === 6) this.code = rises ? 1 : 0;
+    else if (repeats || this.rule === 4 || this.rule === 5) this.code = 2;
     else this.code = this.rule === 3 ? 3 : TRAINING_UNDECIDED;
   }
 
-  /** @param {SurveyReading} full */
-  scalarRule(full) {
-    const lam = full.lyapunov, reach = TRAINING_SIGMAS * full.lyapunovSe;
-    tailRecurrence(full.tail, 16, this.now);
+  scalarRule() {
+    const { survey, tail } = this;
+    const lam = survey.lyapunov, reach = TRAINING_SIGMAS * survey.lyapunovSe;
+    survey.record(survey.state, tail);
     if (!(lam > reach + 1e-3)) {
       const finder = /** @type {CycleFinder} */ (this.finder);
-      finder.find(full.tail, this.now);
+      tailRecurrence(tail, this.now);
+      finder.find(tail, this.now);
       if (finder.period >= 1) {
         this.period = finder.period;
+        this.lasting = finder.period;
+        this.multiplier = finder.multiplier;
         this.margin = 1 - Math.abs(finder.multiplier);
         return 1;
       }
     }
-    const enough = Math.abs(lam) * full.growthSteps > TRAINING_GROWTH;
+    const enough = Math.abs(lam) * survey.growthSteps > TRAINING_GROWTH;
     // An orbit that repeats to rounding on no stable cycle sits on an unstable one: no chaos.
-    if (enough && lam > reach && !this.repeats(full.tail)) {
+    if (enough && lam > reach && !this.repeats()) {
       this.margin = lam - reach;
       return 3;
     }
@@ -101,60 +113,65 @@ class TrainingReader {
     return 7;
   }
 
-  /** @param {Float64Array} tail */
-  repeats(tail) {
-    let size = 0, best = Infinity;
+  repeats() {
+    const { tail } = this;
+    let size = 0;
     for (let k = 0; k < tail.length; k++) size = Math.max(size, Math.abs(tail[k]));
-    for (let p = 0; p < SURVEY_PERIODS; p++) best = Math.min(best, this.now[p]);
-    return best <= 1e-12 * size;
+    return tailRepeats(tail, 1e-12 * size);
   }
 
-  /** @param {SurveyReading} full */
-  vectorRule(full) {
-    const { survey, now } = this;
-    const scale = Math.sqrt(2 * full.lossMax);
-    tailRecurrence(full.tail, 64, now);
-    let first = -1, nearest = Infinity;
+  vectorRule() {
+    const { map, survey, now, tail } = this;
+    const { state, halfway } = survey;
+    const loss = map.loss(state), most = survey.tally[1];
+    const scale = Math.sqrt(2 * most);
+    const gone = loss <= TRAINING_GONE * most;
+    this.period = 1;
+    if (gone && !this.whole) return 2;
+    survey.record(state, tail);
+    tailRecurrence(tail, now);
+    let first = -1;
     for (let p = 0; p < SURVEY_PERIODS; p++) {
       now[p] /= scale;
       if (first < 0 && now[p] <= TRAINING_REPEATS) first = p;
-      if (now[p] < nearest) nearest = now[p];
     }
-    const shrinking = first >= 1 && full.swing < 0.99 * full.swingBefore;
-    const repeat = first >= 0 && !shrinking ? first + 1 : 0;
-    const gone = full.loss <= TRAINING_GONE * full.lossMax;
+    // A run that swings from side to side ever less repeats after two steps before it has converged: no cycle.
+    const shrinking = first >= 1 && survey.swing(state) < 0.99 * survey.swing(halfway);
+    const repeat = shrinking ? 0 : first + 1;
     if (repeat >= 1 || gone) {
       this.period = gone ? 1 : repeat;
-      const distance = first >= 0 ? now[first] : nearest;
-      const depth = Math.log10(Math.max(TRAINING_GONE * full.lossMax, 1e-300) / Math.max(full.loss, 1e-300));
-      this.margin = repeat >= 1 ? -Math.log10(Math.max(distance / TRAINING_REPEATS, 1e-300)) : depth;
+      this.lasting = Math.max(repeat, 1);
+      const depth = Math.log10(Math.max(TRAINING_GONE * most, 1e-300) / Math.max(loss, 1e-300));
+      this.margin = repeat >= 1 ? -Math.log10(Math.max(now[first] / TRAINING_REPEATS, 1e-300)) : depth;
       return 2;
     }
-    const lam = full.lyapunov, reach = TRAINING_SIGMAS * full.lyapunovSe;
-    if (Math.abs(lam) * full.growthSteps > TRAINING_GROWTH && lam > reach) {
+    const lam = survey.lyapunov, reach = TRAINING_SIGMAS * survey.lyapunovSe;
+    if (Math.abs(lam) * survey.growthSteps > TRAINING_GROWTH && lam > reach) {
       this.margin = lam - reach;
       return 3;
     }
-    this.period = this.approach(full, scale);
-    if (this.period > 1) return 5;
-    const drift = full.curvature + 2 * Math.abs(full.curvature - survey.half.curvature);
-    const falls = full.loss < survey.half.loss && full.rises - survey.half.rises === 0;
-    if (falls && drift < TRAINING_STABLE) {
-      this.margin = TRAINING_STABLE - drift;
+    this.lasting = this.approach(scale);
+    if (this.lasting > 1) return 5;
+    this.lasting = 0;
+    const end = map.curvature(state);
+    const extrapolated = end + 2 * Math.abs(end - map.curvature(halfway));
+    if (loss < map.loss(halfway) && survey.tally[2] === survey.halfRises && extrapolated < TRAINING_STABLE) {
+      this.margin = TRAINING_STABLE - extrapolated;
       return 6;
     }
     return 7;
   }
 
   /**
-   * The period of a cycle that the run closes in on without having reached it; 0 for none.
-   * @param {SurveyReading} full
+   * The period of a cycle that the run closes in on without having reached it; 0 for none. `now` is how far the run is
+   * from repeating, relative to `scale`, the largest residual.
    * @param {number} scale
    */
-  approach(full, scale) {
-    const { now, before } = this;
-    if (!(full.swing >= 0.99 * full.swingBefore)) return 0;
-    tailRecurrence(this.survey.half.tail, 64, before);
+  approach(scale) {
+    const { now, before, survey, tail } = this;
+    if (!(survey.swing(survey.state) >= 0.99 * survey.swing(survey.halfway))) return 0;
+    survey.record(survey.halfway, tail);
+    tailRecurrence(tail, before);
     for (let p = 0; p < SURVEY_PERIODS; p++) {
       if (now[p] <= 1e-3 && now[p] <= 0.05 * now[0] && now[p] <= 0.8 * (before[p] / scale)) return p + 1;
     }
@@ -164,10 +181,10 @@ class TrainingReader {
 
 /** The phase at one point: of its run, or of the ensemble of its starts. */
 class TrainingPointReader {
-  /** @param {TrainingMap} map @param {number} steps */
-  constructor(map, steps) {
+  /** @param {TrainingMap} map @param {number} steps @param {boolean} whole */
+  constructor(map, steps, whole) {
     this.map = map;
-    this.reader = new TrainingReader(map);
+    this.reader = new TrainingReader(map, whole);
     this.probe = map.over ? new EnsembleProbe(/** @type {ScalarMap} */ (map)) : null;
     this.blocks = surveySteps(steps) / (4 * SURVEY_BLOCK);
     this.codes = new Int32Array(TRAINING_STARTS);
@@ -177,37 +194,84 @@ class TrainingPointReader {
     this.rule = 255;
     this.margin = 0;
     this.runSteps = 0;
-    this.period = 0;
   }
 
-  answer() {
-    const { reader, probe } = this;
+  /** @param {(reader: TrainingReader, sup: number) => void} [also] called after each start */
+  answer(also) {
+    const { reader, probe, codes, rules, margins } = this;
     const starts = probe === null ? 1 : TRAINING_STARTS;
     if (probe !== null) probe.probe();
+    const sup = probe === null ? 0 : probe.supRatio;
+    const escapes = probe !== null && probe.criticalEscapes;
     this.runSteps = 0;
-    this.period = 0;
     let worst = -1, unknown = false;
     for (let k = 0; k < starts; k++) {
-      const sup = probe === null ? 0 : probe.supRatio;
-      reader.read(stratified(k, starts), this.blocks, sup, probe !== null && probe.criticalEscapes);
-      this.codes[k] = reader.code;
-      this.rules[k] = reader.rule;
-      this.margins[k] = reader.margin;
+      reader.read(stratified(k, starts), this.blocks, sup, escapes);
+      codes[k] = reader.code;
+      rules[k] = reader.rule;
+      margins[k] = reader.margin;
       if (reader.code === TRAINING_UNDECIDED) unknown = true;
       else worst = Math.max(worst, reader.code);
-      this.runSteps = Math.max(this.runSteps, reader.survey.full.steps);
-      this.period = Math.max(this.period, reader.period);
+      this.runSteps = Math.max(this.runSteps, reader.survey.steps);
+      if (also) also(reader, sup);
     }
     // A start that is undecided could be anything, unless another one already shows what nothing can exceed.
     this.code = unknown && worst < 4 ? TRAINING_UNDECIDED : worst;
     this.rule = 255;
     this.margin = Infinity;
     for (let k = 0; k < starts; k++) {
-      if (this.codes[k] !== this.code) continue;
-      this.rule = Math.min(this.rule, this.rules[k]);
-      this.margin = Math.min(this.margin, this.margins[k]);
+      if (codes[k] !== this.code) continue;
+      this.rule = Math.min(this.rule, rules[k]);
+      this.margin = Math.min(this.margin, margins[k]);
     }
     if (!(this.margin - this.margin === 0)) this.margin = 0;
+  }
+}
+
+/** Gathers the numbers of a point over its starts, as the records of a diagram have them. */
+class TrainingValues {
+  constructor() {
+    this.escaped = 0;
+    this.measured = 0;
+    this.starts = 0;
+    this.sums = { loss: 0, lyapunov: 0, square: 0 };
+    this.curvature = -Infinity;
+    this.ratio = 0;
+    this.rises = 0;
+    this.period = 0;
+    this.multiplier = NaN;
+  }
+
+  /** @param {TrainingReader} reader @param {number} sup */
+  add(reader, sup) {
+    const { survey, map } = reader;
+    const curvature = map.curvature(survey.state);
+    this.starts++;
+    this.ratio = Math.max(this.ratio, survey.tally[3], sup);
+    this.rises = Math.max(this.rises, survey.tally[2]);
+    if (curvature - curvature === 0) this.curvature = Math.max(this.curvature, curvature);
+    if (reader.lasting > this.period || this.starts === 1) this.multiplier = reader.multiplier;
+    this.period = Math.max(this.period, reader.lasting);
+    if (reader.rule === 0) return;
+    this.measured++;
+    this.sums.loss += map.loss(survey.state);
+    this.sums.lyapunov += survey.lyapunov;
+    this.sums.square += survey.lyapunovSe * survey.lyapunovSe;
+  }
+
+  /** @param {number} code @returns {Record<string, number>} */
+  numbers(code) {
+    const n = this.measured, { loss, lyapunov, square } = this.sums;
+    return {
+      curvature: this.curvature === -Infinity ? NaN : this.curvature,
+      loss: n ? loss / n : NaN,
+      lyapunov: n ? lyapunov / n : NaN,
+      lyapunov_se: n ? Math.sqrt(square) / n : NaN,
+      period: code <= 2 && this.period > 0 ? this.period : NaN,
+      multiplier: this.multiplier,
+      increases: this.rises,
+      max_ratio: this.ratio,
+    };
   }
 }
 
@@ -224,7 +288,7 @@ class TrainingPointReader {
  */
 export function trainingPlane(system, params, xName, xs, yName, ys, steps) {
   const map = trainingMap(system, params, [xName, yName]);
-  const point = new TrainingPointReader(map, steps);
+  const point = new TrainingPointReader(map, steps, false);
   const width = xs.length;
   const codes = new Uint8Array(width * ys.length).fill(255);
   const runSteps = new Int32Array(width * ys.length).fill(-1);
@@ -260,9 +324,9 @@ export function trainingPoint(system, params, steps) {
       outcome: "not-admissible", values: {},
     };
   }
-  const point = new TrainingPointReader(map, steps);
-  point.answer();
-  const full = point.reader.survey.full;
+  const point = new TrainingPointReader(map, steps, true);
+  const values = new TrainingValues();
+  point.answer((reader, sup) => values.add(reader, sup));
   const settled = point.code === 0 || point.code === 1;
   return {
     code: point.code,
@@ -271,14 +335,6 @@ export function trainingPoint(system, params, steps) {
     rule: TRAINING_RULES[point.rule] ?? TRAINING_APART,
     runSteps: point.runSteps,
     outcome: point.code === 4 ? "escaped" : settled ? "converged" : "step-limit",
-    values: {
-      curvature: full.curvature,
-      loss: full.loss,
-      lyapunov: full.lyapunov,
-      lyapunov_se: full.lyapunovSe,
-      period: point.code <= 2 && point.period > 0 ? point.period : NaN,
-      increases: full.rises,
-      max_ratio: point.probe === null ? full.maxRatio : point.probe.supRatio,
-    },
+    values: values.numbers(point.code),
   };
 }

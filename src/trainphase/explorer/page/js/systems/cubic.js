@@ -13,7 +13,7 @@ const CUBIC_TYPICAL = 0.41421356237309503;
 const CUBIC_LEVELS = [
   [0.8284271247461901, "monotonic", "catapult"],
   [1, "catapult", "periodic"],
-  [1.3022834627007121, "periodic", "chaotic"],
+  [1.302283462700712160782, "periodic", "chaotic"],
   [2, "chaotic", "divergent"],
 ];
 
@@ -32,8 +32,9 @@ export class CubicRun {
     if (name === "z0") this.z0 = value;
   }
 
+  /** Where a is negative, Python refuses to answer. */
   admissible() {
-    return true;
+    return this.a >= 0;
   }
 
   /** @param {Float64Array} s */
@@ -141,8 +142,9 @@ export class CubicMap {
     if (name === "a") this.a = value;
   }
 
+  /** Where a is negative, Python refuses to answer. */
   admissible() {
-    return true;
+    return this.a >= 0;
   }
 
   /** The starts are x in (0, this). */
