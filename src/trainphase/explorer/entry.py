@@ -12,7 +12,7 @@ import numpy as np
 
 from trainphase import catalog
 from trainphase.axes import Axis
-from trainphase.explorer.document import LIVE, SEEDS, SHAPES, title
+from trainphase.explorer.document import LIVE, SEEDS, SHAPES, document, title
 from trainphase.explorer.stored import Stored
 from trainphase.trajectory import plain
 
@@ -46,6 +46,13 @@ def entries(diagrams: Sequence[Stored], remote: bool = False) -> list[dict[str, 
         out.append(entry(str(k), stored, remote, share))
         budget.left -= before - share.left
     return out
+
+
+def alone(diagrams: Sequence[Stored], heading: str | None = None) -> dict[str, Any]:
+    """The document of a page without a server: these diagrams, and those of their systems that run in the page."""
+    packed = entries(diagrams)
+    systems = tuple(dict.fromkeys(e["system"] for e in packed if e["live"]))
+    return document(systems, packed, heading or title(diagrams))
 
 
 def entry(key: str, stored: Stored, remote: bool = False, budget: Budget | None = None) -> dict[str, Any]:
