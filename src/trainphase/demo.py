@@ -202,7 +202,7 @@ def representative(seeds: Sequence[int] = range(SEEDS), steps: int = RUN_STEPS, 
 
 
 def run_demo(out: Path, progress: Progress | None = None, grid: int = GRID) -> Demo:
-    """Compute everything and write ``trainphase-demo.png``, ``.html`` (the planes, to move in) and ``.json`` into the folder ``out``."""
+    """Compute everything; write ``trainphase-demo.png``, ``.html`` (the planes, to move in) and ``.json`` into ``out``."""
     begun = time.perf_counter()
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -145,7 +145,8 @@ class Diagnosis:
     def _repr_html_(self) -> str:
         r = self.reading
         rows = [
-            ("edge", _html.Label(EDGE, r.phase), r.edge.rule), ("training", _html.Label(TRAINING, self.training), r.training.rule),
+            ("edge", _html.Label(EDGE, r.phase), r.edge.rule),
+            ("training", _html.Label(TRAINING, self.training), r.training.rule),
             ("ratio to the threshold", self.ratio, self.run.kind), ("largest stable step size", self.largest_lr, ""),
         ]  # fmt: skip
         return _html.whole(self.headline, [_html.line(self.advice)] * bool(self.advice) + [_html.table(("", "", ""), rows)])
