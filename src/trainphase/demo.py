@@ -21,6 +21,7 @@ from trainphase.axes import logspace
 from trainphase.diagrams import Diagram, compute
 from trainphase.engine.sweep import Progress
 from trainphase.errors import RequestError
+from trainphase.explorer import notebook
 from trainphase.figures import demo as picture
 from trainphase.phase import TRAINING
 from trainphase.records import Recipe
@@ -201,7 +202,7 @@ def representative(seeds: Sequence[int] = range(SEEDS), steps: int = RUN_STEPS, 
 
 
 def run_demo(out: Path, progress: Progress | None = None, grid: int = GRID) -> Demo:
-    """Compute everything and write ``trainphase-demo.png`` and ``trainphase-demo.json`` into the folder ``out``."""
+    """Compute everything; write ``trainphase-demo.png``, ``.html`` (the planes, to move in) and ``.json`` into ``out``."""
     begun = time.perf_counter()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -212,11 +213,12 @@ def run_demo(out: Path, progress: Progress | None = None, grid: int = GRID) -> D
     diagrams = {name: plane(name, bar, grid) for name in PLANES}
     comparison = {name: compare(d, phase_retrieval(**{**COMMON, **PLANES[name]})) for name, d in diagrams.items()}
     runs = representative(tick=lambda: bar.advance(1))
-    image, document = out / "trainphase-demo.png", out / "trainphase-demo.json"
+    image, page, document = (out / f"trainphase-demo.{ending}" for ending in ("png", "html", "json"))
     picture.write({n: (d.dataset, d.theory) for n, d in diagrams.items()}, runs, image)
+    notebook.explore(list(diagrams.values()), "Five phases of gradient descent on digits").save(page)
     if progress is not None:
         progress.close()
-    files = (str(image), str(document))
+    files = (str(image), str(page), str(document))
     demo = Demo(diagrams, comparison, runs, files, time.perf_counter() - begun)
     document.write_text(json.dumps(demo.to_json(), indent=2) + "\n")
     return demo

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainphase import boundaries
+from trainphase import _html, boundaries
 from trainphase.axes import Axis
 from trainphase.engine.lattice import Tiling, default_tile
 from trainphase.engine.store import Field, Store
@@ -151,6 +151,20 @@ class Diagram:
         from trainphase import figures
 
         figures.save(figures.page(self.dataset, self.theory), path)
+
+    def explore(self, height: int = 720) -> Any:
+        """The diagram on a page that one can move in, inline in a notebook (Jupyter, marimo); ``save`` writes it to a file.
+
+        ``height`` is in pixels.
+        """
+        from trainphase.explorer import notebook
+
+        return notebook.explore([self], height=height)
+
+    def _repr_html_(self) -> str:
+        axes = ", ".join(f"{a.name} {a.lo:g} to {a.hi:g} ({a.n})" for a in self.axes)
+        told = f"{self.evaluations} of {self.dataset['phase'].size} points computed in {self.seconds:.1f} s"
+        return _html.whole(f"{self.system} over {axes}", [_html.shares(self.words, self.phases), _html.line(told)])
 
     def to_json(self) -> dict[str, Any]:
         """The JSON document of ``trainphase diagram``."""

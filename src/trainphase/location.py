@@ -21,8 +21,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainphase import _html
 from trainphase.errors import RequestError
 from trainphase.measure import Measured, measure
+from trainphase.phase import REGIME
 from trainphase.theory import relu2, relu3
 
 ALIASES = {
@@ -87,6 +89,9 @@ class Location:
         """As a document of JSON, the coordinates first."""
         return _document(self, ("gamma", "gamma_prime"))
 
+    def _repr_html_(self) -> str:
+        return _shown(self.init, self.to_json())
+
 
 @dataclass(frozen=True)
 class Location3:
@@ -121,12 +126,25 @@ class Location3:
         """As a document of JSON, the coordinates first."""
         return _document(self, ("gamma3", "gamma2"))
 
+    def _repr_html_(self) -> str:
+        return _shown(self.init, self.to_json())
+
 
 def _document(place: Location | Location3, coordinates: tuple[str, str]) -> dict[str, Any]:
     first = (*coordinates, "regime", "predicted_slope", "kappa", "kappa_prime", "limit", "blur")
     names = [*first, *(name for name in place.__dataclass_fields__ if name not in first)]
     document = {name: getattr(place, name) for name in names}
     return document | {"limit": place.limit.to_json() if place.limit is not None else None}
+
+
+def _shown(init: str, document: dict[str, Any]) -> str:
+    """A table of the first entries of a document, for notebooks."""
+    rows: list[tuple[str, Any]] = []
+    for name in list(document)[:6]:
+        several = isinstance(document[name], dict)
+        for layer, value in (document[name] if several else {"": document[name]}).items():
+            rows.append((f"{name} {layer}".strip(), _html.Label(REGIME, value) if name == "regime" else value))
+    return _html.whole(f"initialisation {init}, width {document['width']}", [_html.table(("", ""), rows)])
 
 
 def locate(

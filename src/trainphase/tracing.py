@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from trainphase import overlay
+from trainphase import _html, overlay
 from trainphase.axes import Axis, check_tolerance
 from trainphase.engine.curves import Curve, bridged, distance, extract
 from trainphase.engine.follow import Followed, follow
 from trainphase.engine.polish import across, narrow, normals
 from trainphase.errors import RequestError
-from trainphase.phase import NOT_COMPUTED, REGIME, Vocabulary
+from trainphase.phase import NOT_COMPUTED, REGIME, VOCABULARIES, Vocabulary
 from trainphase.records import Recipe, batchable
 from trainphase.system import System
 from trainphase.trajectory import plain
@@ -58,6 +58,19 @@ class CurveResult:
     found: dict[tuple[str, str], int]
     vocabulary: str
     evaluations: int
+
+    def _repr_html_(self) -> str:
+        names = " and ".join(a.name for a in self.axes)
+        if self.between is None:
+            return _html.whole(f"{self.system} over {names}", [_html.line("no boundary was found")])
+        words, widest = VOCABULARIES[self.vocabulary], float(self.width.max()) if self.width.size else float("nan")
+        rows: list[tuple[str, Any]] = [
+            ("between", _html.pair(words, self.between)), ("points", len(self.points)), ("known to", widest),
+            ("half of the horizon would move it by", self.bias), ("ends", " and ".join(self.ends or ())),
+        ]  # fmt: skip
+        if self.theory is not None:
+            rows += [("theory", self.theory["name"]), ("largest distance from it", self.theory["largest"])]
+        return _html.whole(f"{self.system} over {names}", [_html.table(("", ""), rows)])
 
     def to_json(self) -> dict[str, Any]:
         """The JSON document of ``trainphase boundary`` with two ranges; ``curve`` is null where there is no boundary."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainphase import _html
 from trainphase.phase import Reading
 
 if TYPE_CHECKING:
@@ -118,6 +119,16 @@ class Trajectory:
         if path is not None:
             figures.save(figure, path)
         return figure
+
+    def _repr_html_(self) -> str:
+        words = self.reading.vocabulary
+        params = " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.params.items() if v is not None)
+        rows = [(name, value, self.units.get(name, "1")) for name, value in self.summary.items()]
+        told = f"{self.outcome} after {self.steps} steps; margin {self.reading.margin:.4g}: {self.reading.rule}"
+        return _html.whole(
+            [f"{self.system} {params} ", _html.Label(words, self.phase)],
+            [_html.line(told), _html.table(("observable", "last value", "units"), rows)],
+        )
 
     def to_json(self, series: bool = False) -> dict[str, Any]:
         """The JSON document of ``trainphase run``."""

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from trainphase import overlay
+from trainphase import _html, overlay
 from trainphase._arrays import as_leaves, checksum, precision
 from trainphase._version import __version__
 from trainphase.axes import Axis
@@ -194,6 +194,12 @@ class BoundaryResult:
     windows: tuple[Window, ...]
     evaluations: int
     tol: float
+
+    def _repr_html_(self) -> str:
+        rows = [(" / ".join(c.between), f"{c.at:.12g}", c.width, c.theory, c.theory_name) for c in self.crossings]
+        head = ("boundary", f"at {self.param} =", "known to", "theory", "")
+        told = f"{self.evaluations} values computed; {len(self.windows)} periodic windows"
+        return _html.whole(f"{self.system} along {self.param}", [_html.table(head, rows), _html.line(told)])
 
     def to_json(self) -> dict[str, Any]:
         """The JSON document of ``trainphase boundary``."""

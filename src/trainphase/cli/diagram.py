@@ -31,6 +31,7 @@ from trainphase.errors import RequestError
     click.option("--tol", type=options.Positive(), help="With --refine: polish boundaries to this width, in cells."),
     click.option("--audit", type=options.Whole(0, 2**20), help="With --refine: points of a random audit.  [default: 600]"),
     options.plot_option,
+    options.html_option,
     options.out_option,
     click.option("--quiet", is_flag=True, help="No progress on standard error."),
 )
@@ -39,7 +40,7 @@ def command(
     ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, seeds: int,
     executor: str, workers: int | None, part: tuple[int, int] | None, store: str | None, refine: bool, tol: float | None,
     audit: int | None, dtype: str, vocabulary: str | None,
-    plot: str | None, out: str | None, quiet: bool, data_dir: str | None, as_json: bool,
+    plot: str | None, html: str | None, out: str | None, quiet: bool, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw the phases of SYSTEM over the parameters that are given a range.
 
@@ -53,6 +54,7 @@ def command(
     _check_seeds(info, given, seeds)
     given |= environment.data_options(info, data_dir)
     output.check_plot(plot)
+    output.check_page("--html", html)
     output.check_out(out)
     output.check_store("--store", store)
     if part is not None and store is None:
@@ -77,6 +79,7 @@ def command(
     output.deliver(
         [
             ("--plot", plot, lambda path: result.save_plot(path)),
+            ("--html", html, lambda path: result.explore().save(path)),
             ("--out", out, lambda path: api.save(result.to_xarray(), path)),
         ],
         lambda: output.emit(result.to_json(), lambda: _text(result.to_json()), as_json),

@@ -18,8 +18,13 @@ from trainphase.errors import RequestError
 @click.option("--export", metavar="F.html", help="Write one file that needs neither server nor network, and end.")
 @click.option("--title", metavar="TEXT", help="Title of the page.  [default: from the diagrams]")
 @click.option("--port", type=options.Whole(0, 65535), default=0, help="Port of the server.  [default: a free one]")
-@click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True,
-              help="Where the server listens. Beyond this machine whoever has the address can use it.")
+@click.option(
+    "--host",
+    metavar="HOST",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where the server listens. Beyond this machine whoever has the address can use it.",
+)
 @click.option("--no-browser", is_flag=True, help="Print the address and open no browser.")
 @options.json_option
 def command(

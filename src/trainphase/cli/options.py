@@ -18,7 +18,7 @@ from trainphase.phase import VOCABULARIES
 Decorator = Callable[[Any], Any]
 
 # Where the answer goes and how it is shown: these options change no number.
-PLACES = ("--store", "--plot", "--out")
+PLACES = ("--store", "--plot", "--html", "--out")
 # Where tiles are computed, which changes no number either.
 RUNS = ("--executor", "--workers", "--part")
 SHOWN = ("--json", "--quiet", "--series", "--debug")
@@ -198,4 +198,5 @@ dtype_option = click.option(
 )  # fmt: skip
 data_dir_option = click.option("--data-dir", metavar="DIR", help="Folder with files of image data sets.")
 plot_option = click.option("--plot", metavar="F.png", help="Draw the result (.png, .pdf or .svg).")
+html_option = click.option("--html", metavar="F.html", help="Write a page to move in, one file that needs no network.")
 out_option = click.option("--out", metavar="F.nc", help="Write the data: NetCDF (.nc) or Zarr (.zarr).")

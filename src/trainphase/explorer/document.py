@@ -99,7 +99,8 @@ def vocabularies() -> dict[str, Any]:
     """Every vocabulary with its phases, in the order of their codes."""
     return {
         name: {
-            "question": words.question, "rules": list(RULES_OF[name]),
+            "question": words.question,
+            "rules": list(RULES_OF[name]),
             "phases": [
                 {"label": p.label, "definition": p.definition, "colour": p.colour, "symbol": p.symbol} for p in words.phases
             ],

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainphase import catalog
 from trainphase.axes import Axis
-from trainphase.explorer.document import LIVE, SEEDS, SHAPES, title
+from trainphase.explorer.document import LIVE, SEEDS, SHAPES, document, title
 from trainphase.explorer.stored import Stored
 from trainphase.trajectory import plain
 
@@ -20,8 +20,6 @@ from trainphase.trajectory import plain
 MOST_LABELS = 1025 * 1025
 # Bytes of packed numbers in one file.
 MOST_BYTES = 8_000_000
-# Vertices of measured boundaries: more of them hide the phases and are no lines to speak of.
-MOST_VERTICES = 20_000
 # Digits of coordinates of lines: more than a screen can show at any zoom that a stored diagram has points for.
 DIGITS = 12
 
@@ -46,6 +44,13 @@ def entries(diagrams: Sequence[Stored], remote: bool = False) -> list[dict[str, 
         out.append(entry(str(k), stored, remote, share))
         budget.left -= before - share.left
     return out
+
+
+def alone(diagrams: Sequence[Stored], heading: str | None = None) -> dict[str, Any]:
+    """The document of a page without a server: these diagrams, and those of their systems that run in the page."""
+    packed = entries(diagrams)
+    systems = tuple(dict.fromkeys(e["system"] for e in packed if e["live"]))
+    return document(systems, packed, heading or title(diagrams))
 
 
 def entry(key: str, stored: Stored, remote: bool = False, budget: Budget | None = None) -> dict[str, Any]:
@@ -114,9 +119,8 @@ def _thinned(values: np.ndarray, every: int) -> np.ndarray:
 
 
 def _lines(stored: Stored) -> tuple[list[dict[str, Any]], list[str]]:
-    count = sum(len(line["points"]) for line in stored.lines)
-    if count > MOST_VERTICES:
-        return [], [f"The measured boundaries have {count} points and are not drawn: they would hide the phases."]
+    if stored.lines is None:
+        return [], ["The phases change in so many places that lines between them would hide them; none are drawn."]
     return [_rounded({"between": line["between"], "points": line["points"]}) for line in stored.lines], []
 
 

@@ -7,6 +7,7 @@ frequent one and a number the median.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -21,6 +22,8 @@ from trainphase.explorer.numbers import LABELS, SEED, Grid, Numbers, Points, Til
 from trainphase.phase import NOT_COMPUTED, VOCABULARIES, Vocabulary
 
 TILE = 256
+# Vertices of measured boundaries that are drawn.
+MOST_VERTICES = 20_000
 # Systems of which the theory knows lines; of the others there is no use in building one.
 KNOWN = ("cubic", "phase-retrieval", "quadratic-net", "linear-net", "quadratic-1d", "relu2", "relu3")
 
@@ -39,7 +42,8 @@ class Stored:
 
     ``axes`` are those that are drawn, without the seeds; ``codes`` (their shape) the labels, 255 for not computed.
     ``refined`` tells that numbers are known at some points only. ``name`` is that of the store, without its folder.
-    ``lines`` and ``theory`` are as ``boundaries.of_labels`` and ``overlay.lines`` give them.
+    ``lines`` and ``theory`` are as ``boundaries.of_labels`` and ``overlay.lines`` give them; no lines (None) where there
+    would be more than ``MOST_VERTICES`` points of them.
     """
 
     system: str
@@ -49,7 +53,7 @@ class Stored:
     codes: np.ndarray
     quantities: dict[str, Quantity]
     numbers: Numbers
-    lines: list[dict[str, Any]]
+    lines: list[dict[str, Any]] | None
     theory: list[dict[str, Any]]
     steps: int
     starts: int
@@ -77,7 +81,7 @@ class Stored:
         place = self._inside(self.codes.shape, i, j)
         found = self.numbers.point(place)
         out: dict[str, Any] = {
-            "at": {a.name: float(a.at(np.asarray(k))) for a, k in zip(self.axes, place, strict=True)},
+            "at": {a.name: float(a.values[k]) for a, k in zip(self.axes, place, strict=True)},
             "code": int(self.codes[place]), "phase": self._label(self.codes[place]), "inferred": self.refined and not found,
             "fields": {name: _finite(median(found[name])) if found else None for name in self.quantities},
         }  # fmt: skip
@@ -131,9 +135,10 @@ def of_store(path: str) -> Stored:
         f.name: Quantity(f.units, f.long_name)
         for f in store.fields.values() if not f.sizes and f.name not in LABELS and not _place(f.name)
     }  # fmt: skip
+    lines = _lines(codes, lambda: boundaries.of_labels(codes, drawn, words))
     return Stored(
-        str(recipe["system"]), dict(recipe.get("params", {})), words, drawn, codes, quantities, numbers,
-        boundaries.of_labels(codes, drawn, words), [], int(recipe["steps"]), int(recipe["starts"]), _seeds(axes),
+        str(recipe["system"]), dict(recipe.get("params", {})), words, drawn, codes, quantities, numbers, lines, [],
+        int(recipe["steps"]), int(recipe["starts"]), _seeds(axes),
         str(recipe["dtype"]), PurePosixPath(str(store.path)).name, store.points is not None,
     )  # fmt: skip
 
@@ -159,12 +164,18 @@ def of_diagram(diagram: Any) -> Stored:
         n: Quantity(str(v.attrs.get("units", "1")), str(v.attrs.get("long_name", n)))
         for n, v in arrays.items() if n not in LABELS
     }  # fmt: skip
-    attrs = data.attrs
+    attrs, lines = data.attrs, _lines(diagram.codes, lambda: diagram.boundaries)
     return Stored(
-        diagram.system, json.loads(attrs["params"]), diagram.words, drawn, diagram.codes, quantities, numbers,
-        diagram.boundaries, diagram.theory, int(attrs["steps"]), int(attrs["starts"]), seeds, str(attrs["dtype"]),
+        diagram.system, json.loads(attrs["params"]), diagram.words, drawn, diagram.codes, quantities, numbers, lines,
+        diagram.theory, int(attrs["steps"]), int(attrs["starts"]), seeds, str(attrs["dtype"]),
         PurePosixPath(diagram.store or "").name, refined,
     )  # fmt: skip
+
+
+def _lines(codes: np.ndarray, found: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]] | None:
+    """The boundaries, unless neighbours differ in so many places that lines would hide the phases; nor are they sought then."""
+    places = sum(int(np.count_nonzero(np.diff(codes.astype(np.int16), axis=k))) for k in range(codes.ndim))
+    return found() if places <= MOST_VERTICES else None
 
 
 def with_theory(stored: Stored) -> Stored:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainphase import training_log
+from trainphase import _html, training_log
 from trainphase.errors import RequestError
+from trainphase.phase import EDGE, TRAINING
 from trainphase.probe.recorded import ENDINGS, Recorded, load, of_mapping
 from trainphase.training_log import LogReading
 from trainphase.training_log.record import FEWEST
@@ -140,6 +141,15 @@ class Diagnosis:
             "notes": list(self.notes), "advice": self.advice,
             "cost": None if cost is None else {**vars(cost), **percent},
         }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        r = self.reading
+        rows = [
+            ("edge", _html.Label(EDGE, r.phase), r.edge.rule),
+            ("training", _html.Label(TRAINING, self.training), r.training.rule),
+            ("ratio to the threshold", self.ratio, self.run.kind), ("largest stable step size", self.largest_lr, ""),
+        ]  # fmt: skip
+        return _html.whole(self.headline, [_html.line(self.advice)] * bool(self.advice) + [_html.table(("", "", ""), rows)])
 
     def __str__(self) -> str:
         r = self.reading
