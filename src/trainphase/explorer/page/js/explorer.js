@@ -1,0 +1,403 @@
+/** The page at work: one state, from which everything that is shown follows. */
+
+import { theoryLines } from "./kernel/answers.js";
+import { Controls } from "./controls.js";
+import { Diagram } from "./diagram.js";
+import { showFiles } from "./files.js";
+import { keyActs, pointerHands } from "./hands.js";
+import { handleKeys } from "./keyboard.js";
+import { Legend, shareText } from "./legend.js";
+import { OrbitLayer } from "./orbitlayer.js";
+import { Plane } from "./plane.js";
+import { handleGestures } from "./pointer.js";
+import { PointRuns } from "./pointruns.js";
+import { Pool } from "./pool.js";
+import { Preview } from "./preview.js";
+import { diagramOf, modelDraws, firstState, parameterSpan, systemOf, usualParams } from "./source.js";
+import { ViewHistory } from "./state.js";
+import { StoredLabels, nearestIndices } from "./stored.js";
+import { sameSpan, spanHolds, valueAt } from "./view.js";
+
+/** @typedef {import("./state.js").State} State */
+/** @typedef {import("./state.js").View} View */
+/** @typedef {import("./source.js").PageDocument} PageDocument */
+/** @typedef {import("./announce.js").Announcer} Announcer */
+
+const MOST_WORKERS = 8;
+const MOST_POINTS = 640;
+const STILL_MS = 120;
+
+/** @param {string} id */
+export function pageElement(id) {
+  const node = document.getElementById(id);
+  if (!node) throw new Error(`the page lacks its element ${id}`);
+  return node;
+}
+
+/** Everything on the page. */
+export class Explorer {
+  /**
+   * @param {PageDocument} doc
+   * @param {State} state
+   * @param {Announcer} announcer
+   */
+  constructor(doc, state, announcer) {
+    this.doc = doc;
+    this.state = state;
+    this.announcer = announcer;
+    this.main = pageElement("main");
+    this.diagram = new Diagram(pageElement("diagram"));
+    this.plane = new Plane(this.diagram);
+    this.preview = new Preview(this.diagram.preview);
+    this.pool = new Pool(Math.min(MOST_WORKERS, Math.max(1, navigator.hardwareConcurrency || 2)));
+    this.history = new ViewHistory();
+    this.points = new PointRuns(this);
+    this.orbit = new OrbitLayer(this.diagram.orbit);
+    this.legend = new Legend(pageElement("legend"), pageElement("definition"), () => this.recolour());
+    this.controls = new Controls(pageElement("controls"), doc, this.controlActs());
+    /** @type {StoredLabels | null} */
+    this.stored = null;
+    /** @type {{x: number, y: number} | null} at shares of the plot */
+    this.cursor = null;
+    this.changed = () => {};
+    this.address = () => location.href;
+    this.timer = 0;
+    this.frame = 0;
+    this.began = 0;
+    this.moving = false;
+  }
+
+  begin() {
+    pageElement("title").textContent = this.doc.title;
+    handleGestures(this.diagram.host, () => this.diagram.area, pointerHands(this));
+    handleKeys(this.diagram.host, keyActs(this));
+    showFiles(this);
+    this.open();
+    // Sizes change with the window, the fonts and the panels beside.
+    new ResizeObserver(() => this.refresh()).observe(this.diagram.host);
+    new ResizeObserver(() => this.points.show()).observe(pageElement("panels"));
+  }
+
+  get vocabulary() {
+    return this.doc.vocabularies[this.state.vocabulary];
+  }
+
+  /** The colour of points without a run. */
+  get noColour() {
+    return getComputedStyle(document.documentElement).getPropertyValue("--none").trim() || "#cccccc";
+  }
+
+  /** Show another state as a whole. @param {State} state */
+  restore(state) {
+    this.history.clear();
+    this.state = state;
+    this.open();
+  }
+
+  /** Build what depends on the system or the diagram. */
+  open() {
+    this.pool.cancel();
+    this.cursor = null;
+    const stored = diagramOf(this.doc, this.state);
+    this.stored = stored ? new StoredLabels(stored, () => this.refresh(), (sentence) => this.problem(sentence)) : null;
+    this.stored?.load().then(() => this.points.update());
+    this.controls.fill(this.state);
+    this.legend.fill(this.vocabulary.phases, this.vocabulary.question);
+    const name = stored ? `${stored.system}, stored` : this.state.id;
+    const axes = [this.state.x.name, this.state.y?.name].filter(Boolean).join(" and ");
+    this.diagram.host.setAttribute("aria-label", `Phase diagram of ${name} over ${axes}`);
+    this.recolour(true);
+    this.refresh(true);
+    this.points.update();
+  }
+
+  /** @param {boolean} [quiet] */
+  recolour(quiet = false) {
+    this.plane.colours(this.vocabulary.phases, this.noColour, this.legend.only);
+    if (!quiet) this.plane.repaint();
+  }
+
+  /**
+   * Show a view of the plane.
+   * @param {View} view
+   * @param {boolean} [keep] remember the view before
+   */
+  look(view, keep = true) {
+    const { state } = this;
+    if (!spanHolds(view.x) || (view.y && !spanHolds(view.y))) {
+      this.announcer.say("this is as deep as numbers of 64 bits go");
+      return;
+    }
+    if (sameSpan(view.x, state.x) && (!view.y || !state.y || sameSpan(view.y, state.y))) return;
+    if (keep) this.history.leave({ x: state.x, y: state.y }, performance.now());
+    [state.x, state.y] = [view.x, view.y];
+    this.moving = true;
+    this.refresh();
+  }
+
+  /** The view of the whole diagram. @returns {View} */
+  whole() {
+    const { state, doc } = this;
+    const first = firstState(doc, state.kind, state.id);
+    const info = systemOf(doc, state);
+    if (!info) return { x: first.x, y: first.y };
+    return { x: parameterSpan(info, state.x.name), y: state.y ? parameterSpan(info, state.y.name) : null };
+  }
+
+  /** Draw again at the next frame. @param {boolean} [clean] without what was seen before */
+  refresh(clean = false) {
+    this.clean = this.clean || clean;
+    this.changed();
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.draw(Boolean(this.clean));
+      this.clean = false;
+    });
+  }
+
+  /** @param {boolean} clean */
+  draw(clean) {
+    const { state, diagram, plane } = this;
+    if (diagram.host.clientWidth < 40) return;
+    const view = { x: state.x, y: state.y };
+    const orbit = this.orbit.range(state);
+    diagram.layout(view, { orbit, units: (name) => this.axisName(name) });
+    this.orbit.draw(state, diagram.orbit);
+    this.setStage("computing");
+    this.began = performance.now();
+    this.pool.cancel();
+    clearTimeout(this.timer);
+    this.problem("");
+    plane.begin(view, state.size || MOST_POINTS, clean);
+    diagram.showNow();
+    this.drawOver();
+    const system = systemOf(this.doc, state);
+    if (!system) this.drawStored();
+    else {
+      const previewed = this.moving && this.preview.draw(state, this.vocabulary.phases, this.noColour, plane);
+      if (previewed) this.main.dataset.previewMs = this.preview.milliseconds.toFixed(1);
+      else this.preview.hide();
+      this.timer = window.setTimeout(() => this.compute(), previewed ? STILL_MS : 0);
+    }
+    this.moving = false;
+  }
+
+  compute() {
+    const { state } = this;
+    const info = systemOf(this.doc, state);
+    if (!info) return;
+    this.began = performance.now();
+    this.plane.compute(this.pool, state, modelDraws(info, state.params), {
+      level: () => this.preview.hide(),
+      done: () => this.finish(),
+      failed: (sentence) => {
+        this.preview.hide();
+        this.problem(sentence);
+        this.setStage("complete");
+      },
+    });
+  }
+
+  drawStored() {
+    const { stored, plane, state } = this;
+    this.preview.hide();
+    const axes = diagramOf(this.doc, state)?.axes;
+    if (!stored?.whole || !axes) return;
+    const across = nearestIndices(axes[0], plane.xs);
+    const up = axes[1] ? nearestIndices(axes[1], plane.ys) : new Int32Array(1);
+    const spread = Math.abs(across[across.length - 1] - across[0]) / across.length;
+    const level = Math.max(0, Math.floor(Math.log2(Math.max(spread, 1))));
+    const here = stored.want(level, [across[0], across[across.length - 1]], [up[0], up[up.length - 1]]);
+    plane.take((i, j) => stored.code(across[i], up[j], level));
+    if (here) this.finish();
+  }
+
+  /** The picture is complete. */
+  finish() {
+    const { plane, state } = this;
+    this.preview.hide();
+    this.main.dataset.seconds = ((performance.now() - this.began) / 1000).toFixed(3);
+    const shares = plane.shares();
+    this.legend.shares(shares);
+    plane.findLetters();
+    this.drawOver();
+    if (state.show.lines && state.kind === "system") plane.outline("#101418");
+    this.setStage("complete");
+    const said = this.vocabulary.phases.flatMap((p, k) => (shares[k] > 0 ? [`${p.label} ${shareText(shares[k])}`] : []));
+    this.announcer.say(`Complete: ${said.join(", ")}.`);
+  }
+
+  /** Lines, letters, marks and the cursor. */
+  drawOver() {
+    const { state, diagram, plane } = this;
+    const stored = diagramOf(this.doc, state);
+    const theory = stored ? stored.theory ?? [] : this.theory();
+    const lines = stored?.boundaries ?? [];
+    diagram.curves("theory", state.show.theory ? theory : []);
+    const named = lines.map((line) => ({ points: line.points, name: line.between.join(" / ") }));
+    diagram.curves("lines", state.show.lines ? named : []);
+    diagram.letters(state.show.letters ? plane.letters : []);
+    diagram.marks(this.points.marks());
+    diagram.cursor(this.cursor);
+    const keys = state.show.theory ? theory : [];
+    const items = keys.map(({ name, exact }) => {
+      const item = document.createElement("li");
+      item.textContent = exact ? `theory: ${name} (exact)` : `theory: ${name}`;
+      return item;
+    });
+    pageElement("line-keys").replaceChildren(...items);
+  }
+
+  theory() {
+    const { state } = this;
+    // Lines are asked for beyond the view, so that they run out of it.
+    const wide = (/** @type {import("./view.js").Span} */ span) => ({ ...span, lo: valueAt(span, -1), hi: valueAt(span, 2) });
+    try {
+      const all = theoryLines(state.id, state.params, wide(state.x), state.y ? wide(state.y) : null);
+      return all;
+    } catch {
+      return [];
+    }
+  }
+
+  /** @param {string} name */
+  axisName(name) {
+    const info = systemOf(this.doc, this.state);
+    const axis = diagramOf(this.doc, this.state)?.axes.find((a) => a.name === name);
+    const units = info?.parameters.find((p) => p.name === name)?.units ?? axis?.units ?? "";
+    return units && units !== "1" ? `${name} (${units})` : name;
+  }
+
+  /** @param {string} stage */
+  setStage(stage) {
+    this.main.dataset.state = stage;
+    pageElement("progress").hidden = stage !== "computing";
+  }
+
+  /** @param {string} sentence */
+  problem(sentence) {
+    const node = pageElement("problem");
+    node.hidden = !sentence;
+    node.textContent = sentence;
+  }
+
+  /** @param {string} text @param {string} what */
+  async copy(text, what) {
+    try {
+      await navigator.clipboard.writeText(text);
+      this.announcer.say(`${what} is copied`, true);
+      this.note(`${what} is copied`);
+    } catch {
+      // Without the right to the clipboard the text is shown, to be copied by hand.
+      window.prompt(`Copy ${what}`, text);
+    }
+  }
+
+  /** A short word in the line over the diagram. @param {string} sentence */
+  note(sentence) {
+    pageElement("readout").textContent = sentence;
+  }
+
+  /** What the controls do. @returns {import("./controls.js").ControlActs} */
+  controlActs() {
+    const again = (/** @type {boolean} */ clean) => {
+      this.moving = !clean;
+      this.refresh(clean);
+      this.points.update();
+    };
+    return {
+      open: (kind, id) => this.restore(firstState(this.doc, kind, id)),
+      vocabulary: (name) => {
+        const info = systemOf(this.doc, this.state);
+        this.state.vocabulary = name;
+        this.state.steps = info?.horizons?.[name] ?? this.state.steps;
+        this.open();
+      },
+      axis: (which, name) => this.setAxis(which, name),
+      param: (name, value) => {
+        if (value === null) delete this.state.params[name];
+        else this.state.params[name] = value;
+        this.matchDraws(name);
+        again(false);
+      },
+      steps: (count) => {
+        this.state.steps = Math.round(count);
+        again(false);
+      },
+      size: (points) => {
+        this.state.size = points;
+        again(true);
+      },
+      show: (key, on) => this.setShow(key, on),
+    };
+  }
+
+  /** Only some shapes of a model are here: the others follow the one chosen. @param {string} name */
+  matchDraws(name) {
+    const { params } = this.state;
+    const draws = systemOf(this.doc, this.state)?.draws ?? [];
+    if (!draws.length || draws.some((d) => d.D === params.D && d.P === params.P && d.seed === params.seed)) return;
+    const key = /** @type {"D" | "P" | "seed"} */ (name);
+    const near = draws.find((d) => d[key] === params[key] && (key === "seed" || d.seed === params.seed)) ?? draws[0];
+    Object.assign(params, { D: near.D, P: near.P, seed: near.seed });
+    this.controls.fill(this.state);
+  }
+
+  /** @param {"x" | "y"} which @param {string | null} name */
+  setAxis(which, name) {
+    const { state } = this;
+    const info = systemOf(this.doc, state);
+    if (!info) return;
+    const other = which === "x" ? "y" : "x";
+    const before = state[which];
+    // Choosing the other axis's parameter exchanges the two.
+    if (name && state[other]?.name === name) {
+      [state.x, state.y] = [state.y ?? state.x, state.x];
+      if (!before) state.y = null;
+    } else {
+      const span = name ? parameterSpan(info, name) : null;
+      if (which === "x" && span) state.x = span;
+      if (which === "y") state.y = span;
+    }
+    const usual = usualParams(info, state.x.name, state.y?.name);
+    state.params = { ...usual, ...state.params };
+    for (const axis of [state.x, state.y]) if (axis) delete state.params[axis.name];
+    [state.a, state.b] = [null, null];
+    this.history.clear();
+    this.open();
+  }
+
+  /** @param {keyof import("./state.js").Show} key @param {boolean} on */
+  setShow(key, on) {
+    const { state, plane } = this;
+    state.show[key] = on;
+    const box = /** @type {HTMLInputElement | null} */ (document.getElementById(`show-${key}`));
+    if (box) box.checked = on;
+    this.changed();
+    if (key === "twoStep") this.points.show();
+    else if (key === "orbit") this.refresh(true);
+    else {
+      if (on && key === "lines" && state.kind === "system") plane.outline("#101418");
+      else if (key === "lines") this.diagram.clearOutlines();
+      this.drawOver();
+    }
+  }
+
+  /** A face for tests: what is shown, and a way to select; nothing else changes by it. */
+  testFace() {
+    return Object.freeze({
+      state: () => structuredClone(this.state),
+      view: () => structuredClone({ x: this.state.x, y: this.state.y }),
+      codes: () => ({ n: this.plane.n, m: this.plane.m, codes: this.plane.codes.slice(), runSteps: this.plane.runSteps.slice(),
+        xs: this.plane.xs.slice(), ys: this.plane.ys.slice() }),
+      shares: () => this.plane.shares(),
+      address: () => this.address(),
+      select: (/** @type {number} */ x, /** @type {number} */ y, /** @type {"A" | "B"} */ name = "A") =>
+        this.points.set(name, { x, y }, performance.now()),
+      look: (/** @type {[number, number]} */ x, /** @type {[number, number]} */ y) =>
+        this.look({ x: { ...this.state.x, lo: x[0], hi: x[1] }, y: this.state.y && { ...this.state.y, lo: y[0], hi: y[1] } }),
+      reading: () => this.points.readings(),
+    });
+  }
+}

@@ -1,0 +1,120 @@
+/** The buttons over the page: views, links, files, theme and help. */
+
+import { resetView, undoView, zoomAbout } from "./hands.js";
+import { figureSvg, planeCsv, pngOf, saveFile } from "./save.js";
+import { sharesOf } from "./paint.js";
+
+/** @typedef {import("./explorer.js").Explorer} Explorer */
+
+const THEME_KEY = "trainphase-theme";
+
+/** Bind the buttons. @param {Explorer} explorer */
+export function showFiles(explorer) {
+  const middle = () => explorer.cursor ?? { x: 0.5, y: 0.5 };
+  onClick("do-in", () => zoomAbout(explorer, middle().x, middle().y, 0.5));
+  onClick("do-out", () => zoomAbout(explorer, middle().x, middle().y, 2));
+  onClick("do-undo", () => undoView(explorer));
+  onClick("do-reset", () => resetView(explorer));
+  onClick("do-link", () => explorer.copy(explorer.address(), "the address"));
+  onClick("do-help", () => /** @type {HTMLDialogElement} */ (document.getElementById("help")).showModal());
+  themeButton(explorer);
+  const menu = /** @type {HTMLDetailsElement} */ (document.getElementById("save"));
+  for (const button of menu.querySelectorAll("button")) {
+    button.addEventListener("click", () => {
+      menu.open = false;
+      saveSeen(explorer, button.dataset.save ?? "").catch((error) => explorer.problem(String(error.message ?? error)));
+    });
+  }
+  document.addEventListener("pointerdown", (event) => {
+    if (!menu.contains(/** @type {Node} */ (event.target))) menu.open = false;
+  });
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    menu.open = false;
+    menu.querySelector("summary")?.focus();
+  });
+}
+
+/** @param {string} id @param {() => void} act */
+function onClick(id, act) {
+  document.getElementById(id)?.addEventListener("click", act);
+}
+
+/** @param {Explorer} explorer */
+function themeButton(explorer) {
+  const root = document.documentElement;
+  const button = /** @type {HTMLButtonElement} */ (document.getElementById("do-theme"));
+  const system = window.matchMedia("(prefers-color-scheme: dark)");
+  let chosen = "";
+  try {
+    chosen = localStorage.getItem(THEME_KEY) ?? "";
+  } catch {
+    // A page inside another one may not store anything.
+  }
+  const set = () => {
+    const dark = chosen ? chosen === "dark" : system.matches;
+    root.dataset.theme = dark ? "dark" : "light";
+    button.textContent = dark ? "Light" : "Dark";
+    explorer.recolour();
+    explorer.refresh();
+  };
+  system.addEventListener("change", set);
+  button.addEventListener("click", () => {
+    chosen = root.dataset.theme === "dark" ? "light" : "dark";
+    try {
+      localStorage.setItem(THEME_KEY, chosen);
+    } catch {
+      // The choice holds while the page is open.
+    }
+    set();
+  });
+  set();
+}
+
+/** @param {Explorer} explorer */
+function seenName(explorer) {
+  return `${explorer.state.id}-${explorer.state.vocabulary}`.replace(/[^\w.-]+/g, "-");
+}
+
+/**
+ * Save what is seen.
+ * @param {Explorer} explorer
+ * @param {string} kind png, svg, csv or json
+ */
+async function saveSeen(explorer, kind) {
+  const { state, plane, vocabulary } = explorer;
+  const labels = vocabulary.phases.map((phase) => phase.label);
+  const name = `trainphase-${seenName(explorer)}`;
+  if (kind === "csv") {
+    const named = { xName: state.x.name, yName: state.y?.name ?? "", xs: plane.xs, ys: plane.ys, codes: plane.codes, labels };
+    saveFile(`${name}.csv`, planeCsv(named), "text/csv");
+  } else if (kind === "json") {
+    const shares = Object.fromEntries(sharesOf(plane.codes).slice(0, labels.length).map((share, k) => [labels[k], share]));
+    const all = {
+      version: explorer.doc.version, address: explorer.address(), ...state, phases: labels, shares, points: explorer.points.exported(),
+      plane: { shape: [plane.m, plane.n], x: [...plane.xs], y: [...plane.ys], codes: [...plane.codes], steps: [...plane.runSteps] },
+    };
+    saveFile(`${name}.json`, JSON.stringify(all), "application/json");
+  } else {
+    const svg = seenFigure(explorer);
+    if (kind === "svg") saveFile(`${name}.svg`, svg, "image/svg+xml");
+    else saveFile(`${name}.png`, await pngOf(svg, Math.max(2, window.devicePixelRatio || 1)));
+  }
+}
+
+/** The diagram and the panels as one SVG text. @param {Explorer} explorer */
+function seenFigure(explorer) {
+  const { diagram, state, doc } = explorer;
+  const { left, top, width, height } = diagram.area;
+  const picture = document.createElement("canvas");
+  [picture.width, picture.height] = [diagram.labels.width, diagram.labels.height];
+  const context = picture.getContext("2d");
+  context?.drawImage(diagram.labels, 0, 0);
+  if (diagram.outlines.width > 1) context?.drawImage(diagram.outlines, 0, 0, picture.width, picture.height);
+  const plots = /** @type {NodeListOf<SVGSVGElement>} */ (document.querySelectorAll("#panels svg"));
+  const parts = [{ canvas: picture, overlay: diagram.overlay, x: left, y: top, width, height }, ...[...plots].map((overlay) => ({ overlay }))];
+  const params = Object.entries(state.params).map(([key, value]) => `${key}=${value}`).join(" ");
+  const caption = `${state.id}  ${params}  ${state.steps} steps  trainphase ${doc.version}`;
+  const background = getComputedStyle(document.body).backgroundColor;
+  return figureSvg(parts, caption, background);
+}

@@ -1,0 +1,194 @@
+/** The points A and B of the explorer: chosen, run, shown, dropped. */
+
+import { plainNumber } from "./view.js";
+import { NOT_COMPUTED } from "./paint.js";
+import { runOnServer, runPoint, showPoints } from "./points.js";
+import { diagramOf, modelDraws, systemOf } from "./source.js";
+import { paramsAt } from "./state.js";
+import { axisValues, nearestIndices } from "./stored.js";
+
+/** @typedef {import("./explorer.js").Explorer} Explorer */
+/** @typedef {import("./state.js").Spot} Spot */
+/** @typedef {import("./points.js").PointRun} PointRun */
+/** @typedef {"A" | "B"} PointName */
+
+/** What is known of the points that are chosen. */
+export class PointRuns {
+  /** @param {Explorer} explorer */
+  constructor(explorer) {
+    this.explorer = explorer;
+    /** @type {Partial<Record<PointName, PointRun>>} */
+    this.runs = {};
+    /** @type {Partial<Record<PointName, AbortController>>} */
+    this.asked = {};
+  }
+
+  /** @returns {{name: PointName, spot: Spot}[]} */
+  marks() {
+    const { a, b } = this.explorer.state;
+    /** @type {{name: PointName, spot: Spot}[]} */
+    const marks = [];
+    if (a) marks.push({ name: "A", spot: a });
+    if (b) marks.push({ name: "B", spot: b });
+    return marks;
+  }
+
+  /**
+   * Choose a point and run it.
+   * @param {PointName} name
+   * @param {Spot} spot
+   * @param {number} asked when, for the time to the drawing
+   */
+  set(name, spot, asked) {
+    const { explorer } = this;
+    explorer.state[name === "A" ? "a" : "b"] = spot;
+    this.run(name, spot);
+    this.show();
+    explorer.main.dataset.drawnMs = (performance.now() - asked).toFixed(2);
+    explorer.diagram.marks(this.marks());
+    explorer.changed();
+    const { reading } = this.runs[name] ?? {};
+    if (reading) explorer.announcer.say(`Point ${name}: ${reading.label}. ${reading.rule}. ${reading.runSteps} steps, ${reading.outcome}.`);
+  }
+
+  /** @param {PointName} name */
+  drop(name) {
+    const { explorer } = this;
+    const { state } = explorer;
+    this.asked[name]?.abort();
+    // Without A, B becomes A: one point is always A.
+    if (name === "A") [state.a, state.b] = [state.b, null];
+    else state.b = null;
+    this.update();
+    explorer.diagram.marks(this.marks());
+    explorer.changed();
+    explorer.diagram.host.focus();
+  }
+
+  /** Run the points of the state again. */
+  update() {
+    this.runs = {};
+    for (const { name, spot } of this.marks()) this.run(name, spot);
+    this.show();
+  }
+
+  /** @param {PointName} name @param {Spot} spot */
+  run(name, spot) {
+    const { explorer } = this;
+    const { state, doc } = explorer;
+    const info = systemOf(doc, state);
+    this.asked[name]?.abort();
+    if (!info) {
+      this.runStored(name, spot);
+      return;
+    }
+    const began = performance.now();
+    try {
+      this.runs[name] = runPoint(state, state.id, spot, modelDraws(info, state.params));
+    } catch (error) {
+      explorer.problem(error instanceof Error ? error.message : String(error));
+      return;
+    }
+    explorer.main.dataset.runMs = (performance.now() - began).toFixed(2);
+  }
+
+  /** A point of a stored diagram: its stored numbers, and its run where it can be had. @param {PointName} name @param {Spot} spot */
+  runStored(name, spot) {
+    const { explorer } = this;
+    const { state, doc, stored } = explorer;
+    const diagram = diagramOf(doc, state);
+    if (!diagram || !stored) return;
+    const [i] = nearestIndices(diagram.axes[0], [spot.x]);
+    const [j] = diagram.axes[1] ? nearestIndices(diagram.axes[1], [spot.y]) : [0];
+    const at = { x: axisValues(diagram.axes[0])[Math.max(i, 0)], y: diagram.axes[1] ? axisValues(diagram.axes[1])[Math.max(j, 0)] : 0 };
+    const code = stored.code(i, j, 0);
+    const phase = explorer.vocabulary.phases[code];
+    const reading = {
+      label: phase?.label ?? "not computed", margin: NaN, rule: "as stored", runSteps: -1, outcome: "", values: stored.values(i, j),
+    };
+    const params = paramsAt(state, at);
+    /** @type {PointRun} */
+    const run = { spot: at, reading, code: phase ? code : NOT_COMPUTED, path: null, note: "", params };
+    state[name === "A" ? "a" : "b"] = at;
+    this.runs[name] = run;
+    this.pathOf(name, run, diagram);
+    stored.allValues(i, j).then((values) => {
+      if (this.runs[name] !== run) return;
+      reading.values = values;
+      this.show();
+    }, () => {});
+  }
+
+  /** @param {PointName} name @param {PointRun} run @param {import("./source.js").Diagram} diagram */
+  pathOf(name, run, diagram) {
+    const { explorer } = this;
+    const { doc, state } = explorer;
+    const live = doc.systems[diagram.system];
+    if (diagram.live) {
+      try {
+        const here = runPoint(state, diagram.system, run.spot, live && modelDraws(live, run.params));
+        run.path = here.path;
+        run.note = here.reading.label === run.reading.label ? "" : `Run again here, it is ${here.reading.label}.`;
+      } catch {
+        run.note = "";
+      }
+    } else if (doc.server?.run) {
+      const asked = new AbortController();
+      this.asked[name] = asked;
+      run.note = "Running on the server.";
+      const progress = (/** @type {number} */ share) => {
+        run.note = `Running on the server: ${Math.round(100 * share)} %. Escape stops it.`;
+        this.show();
+      };
+      runOnServer({ diagram: diagram.id, params: run.params }, progress, asked.signal).then((path) => {
+        run.path = path;
+        run.note = "";
+      }, (error) => {
+        run.note = asked.signal.aborted ? "" : `The server did not run it: ${error instanceof Error ? error.message : error}.`;
+      }).finally(() => this.runs[name] === run && this.show());
+    }
+  }
+
+  /** Draw the cards and the panels. */
+  show() {
+    const { explorer } = this;
+    const { state, doc } = explorer;
+    const diagram = diagramOf(doc, state);
+    const info = systemOf(doc, state) ?? doc.systems[diagram?.system ?? ""];
+    const system = diagram?.system ?? state.id;
+    const cards = /** @type {HTMLElement} */ (document.getElementById("cards"));
+    const panels = /** @type {HTMLElement} */ (document.getElementById("panels"));
+    const told = Boolean(info && info.vocabularies.length > 1);
+    showPoints(cards, panels, state, system, explorer.vocabulary.phases, this.runs, {
+      drop: (name) => this.drop(name),
+      copy: (text) => explorer.copy(text, "the command"),
+      told,
+    });
+  }
+
+  /** What the line over a stored diagram says of a cell. @param {{x: number, y: number}} cell */
+  storedWords(cell) {
+    const { doc, state, stored } = this.explorer;
+    const diagram = diagramOf(doc, state);
+    if (!diagram || !stored) return [];
+    const [i] = nearestIndices(diagram.axes[0], [cell.x]);
+    const [j] = diagram.axes[1] ? nearestIndices(diagram.axes[1], [cell.y]) : [0];
+    if (i < 0 || j < 0) return [];
+    return Object.entries(stored.values(i, j)).slice(0, 3).map(([name, value]) => `${name} ${plainNumber(value)}`);
+  }
+
+  /** The points with their runs, as numbers. */
+  exported() {
+    return Object.entries(this.runs).map(([name, { params, reading, path }]) => ({
+      name, params, ...reading,
+      run: path && { times: Array.from(path.times), loss: [...path.loss], curvature: [...path.curvature], residual: [...path.residual] },
+    }));
+  }
+
+  /** What is known of the points, for tests. */
+  readings() {
+    return Object.fromEntries(Object.entries(this.runs).map(([name, run]) => [name, {
+      ...run.reading, spot: { ...run.spot }, length: run.path?.times.length ?? 0, escapedAt: run.path?.escapedAt ?? -1,
+    }]));
+  }
+}

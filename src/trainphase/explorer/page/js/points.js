@@ -1,0 +1,112 @@
+/** The points A and B: what is said of them, and their runs. */
+
+import { answerPoint, trajectory } from "./kernel/answers.js";
+import { commandFor, pointCard, textNode } from "./announce.js";
+import { NOT_COMPUTED } from "./paint.js";
+import { drawPanels } from "./plots/panels.js";
+import { paramsAt } from "./state.js";
+import { cubicStep } from "./systems/cubic.js";
+
+/** @typedef {import("./state.js").State} State */
+/** @typedef {import("./state.js").Spot} Spot */
+/** @typedef {import("./state.js").Params} Params */
+/** @typedef {import("./source.js").Phase} Phase */
+/** @typedef {import("./source.js").Draws} Draws */
+/** @typedef {import("./announce.js").Reading} Reading */
+/** @typedef {import("./plots/panels.js").Trajectory} Trajectory */
+/** @typedef {{spot: Spot, reading: Reading, code: number, path: Trajectory | null, note: string, params: Params}} PointRun */
+
+// A run is drawn to its end, and no further than this.
+const MOST_STEPS = 20000;
+const LEAST_STEPS = 25;
+
+/**
+ * Run a point here.
+ * @param {State} state
+ * @param {string} system
+ * @param {Spot} spot
+ * @param {Draws | undefined} draws
+ * @returns {PointRun}
+ */
+export function runPoint(state, system, spot, draws) {
+  const params = paramsAt(state, spot);
+  const answer = answerPoint(system, state.vocabulary, params, state.steps, draws);
+  const ended = answer.outcome === "converged" || answer.outcome === "escaped";
+  const count = Math.min(MOST_STEPS, Math.max(LEAST_STEPS, ended ? answer.runSteps : state.steps));
+  const path = answer.outcome === "not-admissible" ? null : trajectory(system, params, count, draws);
+  return { spot, reading: answer, code: answer.code, path, note: "", params };
+}
+
+/**
+ * The cards and the panels of the points.
+ * @param {HTMLElement} cards
+ * @param {HTMLElement} panels
+ * @param {State} state
+ * @param {string} system
+ * @param {Phase[]} phases
+ * @param {Partial<Record<"A" | "B", PointRun>>} runs
+ * @param {{drop: (name: "A" | "B") => void, copy: (text: string) => void, told: boolean}} act
+ */
+export function showPoints(cards, panels, state, system, phases, runs, act) {
+  const shown = /** @type {["A" | "B", PointRun][]} */ (Object.entries(runs));
+  const nodes = shown.map(([name, run]) => {
+    const phase = run.code === NOT_COMPUTED ? null : phases[run.code];
+    const command = system ? commandFor(system, run.params, state.vocabulary, state.steps, act.told) : "";
+    return pointCard({
+      name, state, spot: run.spot, reading: run.reading, colour: phase?.colour ?? "", symbol: phase?.symbol ?? "", command,
+      note: run.note,
+    }, { drop: () => act.drop(name), copy: act.copy });
+  });
+  if (!shown.length) nodes.push(textNode("p", "empty", "Click a point to see its run, and another one to compare the two."));
+  cards.replaceChildren(...nodes);
+  const drawn = shown.filter(([, run]) => run.path);
+  const map = (/** @type {number} */ z, /** @type {Params} */ params) => cubicStep(z, Number(params.a));
+  drawPanels(
+    panels,
+    drawn.map(([name, run]) => ({ name, system, params: run.params, trajectory: /** @type {Trajectory} */ (run.path) })),
+    { twoStep: state.show.twoStep, map },
+  );
+}
+
+/**
+ * Ask the server for a run; its progress arrives line by line.
+ * @param {Record<string, unknown>} request
+ * @param {(share: number) => void} progress
+ * @param {AbortSignal} signal
+ * @returns {Promise<Trajectory>}
+ */
+export async function runOnServer(request, progress, signal) {
+  const answer = await fetch("api/run", {
+    method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(request),
+  });
+  if (!answer.ok || !answer.body) throw new Error(`the server answered ${answer.status}`);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    rest += value ?? "";
+    const lines = rest.split("\n");
+    rest = done ? "" : lines.pop() ?? "";
+    for (const line of lines) {
+      if (!line.trim()) continue;
+      const said = JSON.parse(line);
+      if (said.error) throw new Error(said.error);
+      if (typeof said.progress === "number") progress(said.progress);
+      if (said.result) return givenTrajectory(said.result);
+    }
+    if (done) throw new Error("the server ended without a result");
+  }
+}
+
+/** @param {any} given @returns {Trajectory} */
+function givenTrajectory(given) {
+  const series = given.series ?? given;
+  const numbers = (/** @type {unknown} */ list) =>
+    Float64Array.from(Array.isArray(list) ? list : [], (v) => (typeof v === "number" ? v : NaN));
+  const loss = numbers(series.loss);
+  const times = Array.isArray(given.times) ? numbers(given.times) : Float64Array.from(loss, (_, k) => k);
+  return {
+    times, loss, curvature: numbers(series.curvature), residual: numbers(series.residual), x: numbers(given.x), y: numbers(given.y),
+    escapedAt: given.escapedAt ?? -1, names: given.names ?? { x: "", y: "" }, portrait: given.portrait ?? "none",
+  };
+}
