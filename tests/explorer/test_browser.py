@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,21 @@ LIVE = ("cubic", "quadratic-1d", "linear-net", "quadratic")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The live page, in one file."""
     path: Path = tmp_path_factory.mktemp("page") / "live.html"
-    export.write(path, document.live())
+    export.write(path, document.document())
     return path.as_uri()
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with real.launched() as browser:
-        yield browser
+def start() -> Iterator[Callable[..., Any]]:
+    """Starts a browser."""
+    with real.driver() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def chromium(start: Callable[..., Any]) -> Any:
+    """A browser without WebGL2."""
+    return start()
 
 
 def face(page: Any, call: str) -> Any:
@@ -96,22 +103,21 @@ def test_deep_zoom_on_the_exact_line_stays_straight_and_in_its_place(chromium: A
     page.context.close()
 
 
-def test_a_link_restores_the_same_picture_in_another_browser(chromium: Any, address: str) -> None:
+def test_a_link_restores_the_same_picture_in_another_browser(chromium: Any, start: Callable[..., Any], address: str) -> None:
     page, _ = real.opened(chromium, f"{address}#system=quadratic-1d&size=96")
     face(page, "look([-0.4, 0.7], [1.2, 3.1])")
     page.wait_for_function("() => Math.abs(window.trainphase.view().x.lo + 0.4) < 1e-12")
     real.complete(page)
     face(page, "select(0.11, 2.3)")
     link, seen, state = face(page, "address()"), plane(page), face(page, "state()")
-    with real.launched() as other:
-        second, _ = real.opened(other, link)
-        again = plane(second)
-        assert face(second, "state()") == state
-        for a, b in zip(seen, again, strict=True):
-            np.testing.assert_array_equal(a, b)
-        # The layer of the labels, pixel by pixel.
-        pixels = "() => document.querySelector('#diagram canvas').toDataURL()"
-        assert page.evaluate(pixels) == second.evaluate(pixels)
+    second, _ = real.opened(start(), link)
+    again = plane(second)
+    assert face(second, "state()") == state
+    for a, b in zip(seen, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    # The layer of the labels, pixel by pixel.
+    pixels = "() => document.querySelector('#diagram canvas').toDataURL()"
+    assert page.evaluate(pixels) == second.evaluate(pixels)
     page.context.close()
 
 
@@ -188,14 +194,13 @@ def test_plots_end_where_the_run_ends(chromium: Any, address: str) -> None:
     page.context.close()
 
 
-def test_without_and_with_webgl_the_same_phases_stand(address: str, chromium: Any) -> None:
+def test_without_and_with_webgl_the_same_phases_stand(chromium: Any, start: Callable[..., Any], address: str) -> None:
     where = f"{address}#system=quadratic-1d&size=96"
     page, _ = real.opened(chromium, where)
     plain = plane(page)
     page.context.close()
-    with real.launched(gl=True) as browser:
-        second, watch = real.opened(browser, where)
-        if not second.evaluate("() => Boolean(document.createElement('canvas').getContext('webgl2'))"):
-            pytest.skip("this browser has no WebGL2, not even in software")
-        np.testing.assert_array_equal(plane(second)[0], plain[0])
-        assert watch.complaints == []
+    second, watch = real.opened(start(gl=True), where)
+    if not second.evaluate("() => Boolean(document.createElement('canvas').getContext('webgl2'))"):
+        pytest.skip("this browser has no WebGL2, not even in software")
+    np.testing.assert_array_equal(plane(second)[0], plain[0])
+    assert watch.complaints == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -34,16 +34,18 @@ def executable() -> str:
 
 
 @contextlib.contextmanager
-def launched(gl: bool = False) -> Iterator[Any]:
-    """A browser, with WebGL2 computed in software (``gl``) or without it."""
+def driver() -> Iterator[Callable[..., Any]]:
+    """What starts browsers, ``start(gl=False)``: with WebGL2 computed in software, or without it."""
     sync = pytest.importorskip("playwright.sync_api")
     path = executable()
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET, *(SOFTWARE_GL if gl else NO_GL)])
-        try:
-            yield browser
-        finally:
-            browser.close()
+    with sync.sync_playwright() as playwright, contextlib.ExitStack() as stack:
+
+        def start(gl: bool = False) -> Any:
+            browser = playwright.chromium.launch(executable_path=path, args=[*QUIET, *(SOFTWARE_GL if gl else NO_GL)])
+            stack.callback(browser.close)
+            return browser
+
+        yield start
 
 
 class Watch:

@@ -4,15 +4,16 @@
 
 import { EDGE_LABELS, EDGE_RULES, EdgeReader, NO_RUN, edgeValues } from "./edge.js";
 import { ESCAPED, March, SETTLED } from "./march.js";
+import { trainingPlane, trainingPoint } from "./training.js";
+import { cubicGlsl, cubicLines, cubicTrajectory } from "../systems/cubic.js";
 import { LINEAR_NET_GLSL, LINEAR_NET_TRAINING_GLSL, LinearNet } from "../systems/linearnet.js";
-import { Quadratic, unpackDraws } from "../systems/quadratic.js";
+import { Quadratic } from "../systems/quadratic.js";
 import { QUADRATIC_1D_GLSL, Quadratic1D } from "../systems/quadratic1d.js";
 
 /**
  * @typedef {import("./march.js").Params} Params
  * @typedef {import("./march.js").Model} Model
  * @typedef {import("../systems/quadratic.js").Draws} Draws
- * @typedef {import("../systems/quadratic.js").PackedDraws} PackedDraws
  * @typedef {{codes: Uint8Array, runSteps: Int32Array}} Plane
  * @typedef {{code: number, label: string, margin: number, rule: string, runSteps: number,
  *   outcome: "converged" | "escaped" | "step-limit" | "not-admissible", values: Record<string, number>}} Answer
@@ -23,12 +24,6 @@ import { QUADRATIC_1D_GLSL, Quadratic1D } from "../systems/quadratic1d.js";
  * @typedef {{vocabularies: string[], defaultSteps: (vocabulary: string) => number, parameters: string[],
  *   glsl: Record<string, string>}} Live
  */
-
-/** @type {(system: string, params: Params, xName: string, xs: Float64Array, yName: string, ys: Float64Array,
- *    steps: number) => Plane} */
-const answerTrainingPlane = (system) => noAnswer(system, "training");
-/** @type {(system: string, params: Params, steps: number) => Answer} */
-const answerTrainingPoint = (system) => noAnswer(system, "training");
 
 /** @param {string} vocabulary */
 function usualSteps(vocabulary) {
@@ -41,6 +36,12 @@ function usualSteps(vocabulary) {
  * @type {Record<string, Live>}
  */
 export const LIVE = {
+  cubic: {
+    vocabularies: ["training"],
+    defaultSteps: usualSteps,
+    parameters: ["a", "z0"],
+    glsl: { training: cubicGlsl },
+  },
   "quadratic-1d": {
     vocabularies: ["edge"],
     defaultSteps: usualSteps,
@@ -89,18 +90,8 @@ function edgeModel(system, draws, axes) {
 }
 
 /**
- * The draws of the parameters' D, P and seed among those of the document; undefined where there are none.
- * @param {PackedDraws[] | undefined} known
- * @param {Params} params
- * @returns {Draws | undefined}
- */
-export function drawsFor(known, params) {
-  const found = known?.find((d) => d.D === Number(params.D) && d.P === Number(params.P) && d.seed === Number(params.seed));
-  return found && unpackDraws(found);
-}
-
-/**
- * Phases and steps of a plane; row k of the result is ys[k]. 255 and -1 where the parameters describe no run.
+ * Phases and steps of a plane; row k of the result is ys[k], and the same for all k where yName is "". 255 and -1 where the
+ * parameters describe no run.
  * @param {string} system
  * @param {string} vocabulary
  * @param {Params} params
@@ -113,23 +104,25 @@ export function drawsFor(known, params) {
  * @returns {Plane}
  */
 export function answerPlane(system, vocabulary, params, xName, xs, yName, ys, steps, draws) {
-  if (vocabulary === "training") return answerTrainingPlane(system, params, xName, xs, yName, ys, steps);
+  if (vocabulary === "training") return trainingPlane(system, params, xName, xs, yName, ys, steps);
   const run = new March(edgeModel(system, draws, [xName, yName]), steps);
   const reader = new EdgeReader();
   const codes = new Uint8Array(xs.length * ys.length).fill(NO_RUN);
   const runSteps = new Int32Array(codes.length).fill(-1);
   const here = { ...params };
-  let k = 0;
-  for (const y of ys) {
-    here[yName] = y;
-    for (const x of xs) {
-      here[xName] = x;
-      if (run.run(here, false)) {
-        codes[k] = reader.read(run);
-        runSteps[k] = run.steps;
-      }
-      k += 1;
+  for (let k = 0; k < codes.length; k++) {
+    const row = Math.floor(k / xs.length);
+    if (row > 0 && yName === "") {
+      codes.copyWithin(k, 0, xs.length);
+      runSteps.copyWithin(k, 0, xs.length);
+      k += xs.length - 1;
+      continue;
     }
+    if (yName !== "") here[yName] = ys[row];
+    here[xName] = xs[k - row * xs.length];
+    if (!run.run(here, false)) continue;
+    codes[k] = reader.read(run);
+    runSteps[k] = run.steps;
   }
   return { codes, runSteps };
 }
@@ -145,7 +138,7 @@ export function answerPlane(system, vocabulary, params, xName, xs, yName, ys, st
  * @returns {Answer}
  */
 export function answerPoint(system, vocabulary, params, steps, draws, axes = USUAL_AXES) {
-  if (vocabulary === "training") return answerTrainingPoint(system, params, steps);
+  if (vocabulary === "training") return trainingPoint(system, params, steps);
   const run = new March(edgeModel(system, draws, axes), steps);
   if (!run.run(params, true)) {
     return {
@@ -177,6 +170,7 @@ export function answerPoint(system, vocabulary, params, steps, draws, axes = USU
  * @returns {Path}
  */
 export function trajectory(system, params, count, draws, axes = USUAL_AXES) {
+  if (system === "cubic") return cubicTrajectory(params, count);
   const model = edgeModel(system, draws, axes);
   const inside = model.begin(params);
   const seen = new Float64Array(3);
@@ -208,6 +202,7 @@ export function trajectory(system, params, count, draws, axes = USUAL_AXES) {
  * @returns {Line[]}
  */
 export function theoryLines(system, params, x, y) {
+  if (system === "cubic") return cubicLines(params, x, y);
   if (system === "linear-net") return divergenceLine(params, 2 * Number(params.y ?? 0), x, y);
   if (system === "quadratic-1d" && Number(params.eps) === 1) return divergenceLine(params, Number(params.E ?? 0), x, y);
   return [];

@@ -315,6 +315,7 @@ export function trainingPlane(system, params, xName, xs, yName, ys, steps) {
  * @param {string} system
  * @param {Params} params
  * @param {number} steps
+ * @returns {import("./answers.js").Answer}
  */
 export function trainingPoint(system, params, steps) {
   const map = trainingMap(system, params, []);
