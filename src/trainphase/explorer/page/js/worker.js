@@ -1,24 +1,20 @@
 /**
- * A worker: answers pieces of a plane.
+ * A worker: answers pieces of planes.
  */
 
-import { answerPlane, drawsFor } from "./kernel/answers.js";
+import { answerPlane } from "./kernel/answers.js";
 
 /**
  * @typedef {import("./kernel/answers.js").Params} Params
- * @typedef {import("./kernel/answers.js").PackedDraws} PackedDraws
+ * @typedef {import("./kernel/answers.js").Draws} Draws
  * @typedef {{kind: "plane", id: number, system: string, vocabulary: string, params: Params, xName: string,
- *   xs: Float64Array, yName: string, ys: Float64Array, steps: number}} PlaneRequest
+ *   xs: Float64Array, yName: string, ys: Float64Array, steps: number, draws?: Draws}} PlaneRequest
  */
 
-/**
- * @param {PlaneRequest} asked
- * @param {Map<string, PackedDraws[]>} known  draws by system
- */
-function workerAnswer(asked, known) {
-  const { id, system, vocabulary, params, xName, xs, yName, ys, steps } = asked;
+/** @param {PlaneRequest} asked */
+function workerAnswer(asked) {
+  const { id, system, vocabulary, params, xName, xs, yName, ys, steps, draws } = asked;
   try {
-    const draws = drawsFor(known.get(system), params);
     const { codes, runSteps } = answerPlane(system, vocabulary, params, xName, xs, yName, ys, steps, draws);
     self.postMessage({ id, codes, runSteps }, { transfer: [codes.buffer, runSteps.buffer] });
   } catch (error) {
@@ -26,15 +22,6 @@ function workerAnswer(asked, known) {
   }
 }
 
-/** Answers {kind: "plane"}, and keeps what {kind: "draws", system, draws} brings, as it is in the document. */
-function workerListen() {
-  /** @type {Map<string, PackedDraws[]>} */
-  const known = new Map();
-  self.addEventListener("message", (event) => {
-    const { kind, system, draws } = event.data;
-    if (kind === "draws") known.set(system, draws);
-    if (kind === "plane") workerAnswer(event.data, known);
-  });
-}
-
-workerListen();
+self.addEventListener("message", (event) => {
+  if (event.data.kind === "plane") workerAnswer(event.data);
+});

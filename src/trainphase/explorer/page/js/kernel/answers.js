@@ -5,14 +5,13 @@
 import { EDGE_LABELS, EDGE_RULES, EdgeReader, NO_RUN, edgeValues } from "./edge.js";
 import { ESCAPED, March, SETTLED } from "./march.js";
 import { LINEAR_NET_GLSL, LINEAR_NET_TRAINING_GLSL, LinearNet } from "../systems/linearnet.js";
-import { Quadratic, unpackDraws } from "../systems/quadratic.js";
+import { Quadratic } from "../systems/quadratic.js";
 import { QUADRATIC_1D_GLSL, Quadratic1D } from "../systems/quadratic1d.js";
 
 /**
  * @typedef {import("./march.js").Params} Params
  * @typedef {import("./march.js").Model} Model
  * @typedef {import("../systems/quadratic.js").Draws} Draws
- * @typedef {import("../systems/quadratic.js").PackedDraws} PackedDraws
  * @typedef {{codes: Uint8Array, runSteps: Int32Array}} Plane
  * @typedef {{code: number, label: string, margin: number, rule: string, runSteps: number,
  *   outcome: "converged" | "escaped" | "step-limit" | "not-admissible", values: Record<string, number>}} Answer
@@ -89,18 +88,8 @@ function edgeModel(system, draws, axes) {
 }
 
 /**
- * The draws of the parameters' D, P and seed among those of the document; undefined where there are none.
- * @param {PackedDraws[] | undefined} known
- * @param {Params} params
- * @returns {Draws | undefined}
- */
-export function drawsFor(known, params) {
-  const found = known?.find((d) => d.D === Number(params.D) && d.P === Number(params.P) && d.seed === Number(params.seed));
-  return found && unpackDraws(found);
-}
-
-/**
- * Phases and steps of a plane; row k of the result is ys[k]. 255 and -1 where the parameters describe no run.
+ * Phases and steps of a plane; row k of the result is ys[k], and the same for all k where yName is "". 255 and -1 where the
+ * parameters describe no run.
  * @param {string} system
  * @param {string} vocabulary
  * @param {Params} params
@@ -119,17 +108,19 @@ export function answerPlane(system, vocabulary, params, xName, xs, yName, ys, st
   const codes = new Uint8Array(xs.length * ys.length).fill(NO_RUN);
   const runSteps = new Int32Array(codes.length).fill(-1);
   const here = { ...params };
-  let k = 0;
-  for (const y of ys) {
-    here[yName] = y;
-    for (const x of xs) {
-      here[xName] = x;
-      if (run.run(here, false)) {
-        codes[k] = reader.read(run);
-        runSteps[k] = run.steps;
-      }
-      k += 1;
+  for (let k = 0; k < codes.length; k++) {
+    const row = Math.floor(k / xs.length);
+    if (row > 0 && yName === "") {
+      codes.copyWithin(k, 0, xs.length);
+      runSteps.copyWithin(k, 0, xs.length);
+      k += xs.length - 1;
+      continue;
     }
+    if (yName !== "") here[yName] = ys[row];
+    here[xName] = xs[k - row * xs.length];
+    if (!run.run(here, false)) continue;
+    codes[k] = reader.read(run);
+    runSteps[k] = run.steps;
   }
   return { codes, runSteps };
 }

@@ -23,7 +23,7 @@ export function symmetricTop(a, n, vector) {
       for (let q = p + 1; q < n; q++) off += a[p * n + q] * a[p * n + q];
     }
     if (!(off > 1e-34 * size)) break;
-    for (let p = 0; p < n - 1; p++) for (let q = p + 1; q < n; q++) rotate(a, n, p, q, vectors);
+    for (let p = 0; p < n - 1; p++) for (let q = p + 1; q < n; q++) eigenRotate(a, n, p, q, vectors);
   }
   let best = 0;
   for (let k = 1; k < n; k++) if (a[k * n + k] > a[best * n + best]) best = k;
@@ -39,7 +39,7 @@ export function symmetricTop(a, n, vector) {
  * @param {number} q
  * @param {Float64Array | null} vectors
  */
-function rotate(a, n, p, q, vectors) {
+function eigenRotate(a, n, p, q, vectors) {
   const apq = a[p * n + q];
   if (apq === 0) return;
   const theta = (a[q * n + q] - a[p * n + p]) / (2 * apq);

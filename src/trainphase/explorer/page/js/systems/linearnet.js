@@ -11,53 +11,6 @@ import {
 
 const PLANE_ROUNDING = 1e-12;
 
-/**
- * The start (z~, T) into state; false where no parameters of a net give it.
- * @param {Params} params
- * @param {Float64Array} state
- */
-export function linearNetStart(params, state) {
-  const T = Number(params.T ?? 2.5);
-  const z = Number(params.z ?? 0.01);
-  const y = Number(params.y ?? 0);
-  state[0] = z;
-  state[1] = T;
-  return Math.abs(2 * (z + y)) <= T + PLANE_ROUNDING * (1 + Math.abs(T));
-}
-
-/**
- * One step of the state (z~, T) at the rescaled label y.
- * @param {Float64Array} state
- * @param {number} y
- */
-export function linearNetStep(state, y) {
-  const z = state[0];
-  const T = state[1];
-  const half = z + y;
-  state[0] = z * (1 - T + z * half);
-  state[1] = T + z * (z * T - 4 * half);
-}
-
-/** @param {Float64Array} state */
-export function linearNetCurvature(state) {
-  return state[1];
-}
-
-/** @param {Float64Array} state */
-export function linearNetResidual(state) {
-  return state[0];
-}
-
-/** @param {Float64Array} state */
-export function linearNetLoss(state) {
-  return 0.5 * (state[0] * state[0]);
-}
-
-/** @param {Float64Array} state */
-export function linearNetEscaped(state) {
-  return !(Math.abs(state[0]) <= FAR && Math.abs(state[1]) <= FAR);
-}
-
 /** The state is (z~, T); the operations are those of LinearNet.step, in its order. */
 export class LinearNet {
   constructor() {
@@ -69,10 +22,13 @@ export class LinearNet {
 
   /** @param {Params} params */
   begin(params) {
+    const T = Number(params.T ?? 2.5);
+    const z = Number(params.z ?? 0.01);
     this.y = Number(params.y ?? 0);
-    const inside = linearNetStart(params, this.state);
-    this.first = this.state[1];
-    return inside;
+    this.state[0] = z;
+    this.state[1] = T;
+    this.first = T;
+    return Math.abs(2 * (z + this.y)) <= T + PLANE_ROUNDING * (1 + Math.abs(T));
   }
 
   /**
@@ -130,11 +86,15 @@ export class LinearNet {
   }
 
   step() {
-    linearNetStep(this.state, this.y);
+    const { state } = this;
+    const [z, T] = state;
+    const half = z + this.y;
+    state[0] = z * (1 - T + z * half);
+    state[1] = T + z * (z * T - 4 * half);
   }
 
   escaped() {
-    return linearNetEscaped(this.state);
+    return !(Math.abs(this.state[0]) <= FAR && Math.abs(this.state[1]) <= FAR);
   }
 
   curvature() {
@@ -146,7 +106,7 @@ export class LinearNet {
   }
 
   loss() {
-    return linearNetLoss(this.state);
+    return 0.5 * (this.state[0] * this.state[0]);
   }
 
   /** @param {Float64Array} out  loss, curvature, residual */
@@ -182,10 +142,7 @@ export const LINEAR_NET_GLSL = `
   return coarse(u_T, T, most, late);
 `;
 
-/**
- * The same by the training vocabulary, coarsely: whether the loss rose, and whether the run came to rest. u_training
- * is not needed: the page asks for the text of one vocabulary.
- */
+/** The same by the training vocabulary: whether the loss rose, and whether the run came to rest. */
 export const LINEAR_NET_TRAINING_GLSL = `
   if (!(abs(2.0 * (u_z + u_y)) <= u_T + 1e-6 * (1.0 + abs(u_T)))) return 255;
   float z = u_z, T = u_T, most = z * z;

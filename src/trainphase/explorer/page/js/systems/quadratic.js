@@ -10,26 +10,13 @@ import {
 
 /**
  * @typedef {import("../kernel/march.js").Params} Params
- * @typedef {{D: number, P: number, seed?: number, symmetry?: string, Q: Float64Array, z: Float64Array, J: Float64Array}}
- *   Draws  Q[(a P + j) P + i], and standard draws of the start, J row by row
- * @typedef {{D: number, P: number, seed: number, symmetry: string, Q: string, z: string, J: string}} PackedDraws
+ * @typedef {{D: number, P: number, Q: Float64Array, z: Float64Array, J: Float64Array}} Draws  Q[(a P + j) P + i] is the
+ *   second derivative of output a; z and, row by row, J are standard draws of the start
  */
 
 // The followed curvature has converged when it rises by less than this share of it.
-const FOLLOWED = 1e-10;
+const FOLLOWED = 1e-12;
 const FOLLOWING = 12;
-
-/**
- * Draws from base64 of little-endian float64.
- * @param {PackedDraws} packed
- * @returns {Draws}
- */
-export function unpackDraws(packed) {
-  /** @param {string} text */
-  const numbers = (text) => new Float64Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-  const { D, P, seed, symmetry, Q, z, J } = packed;
-  return { D, P, seed, symmetry, Q: numbers(Q), z: numbers(z), J: numbers(J) };
-}
 
 /** The state is phi; the operations of a step are those of _observed in quadratic.py, in its order. */
 export class Quadratic {
@@ -83,12 +70,12 @@ export class Quadratic {
   measure() {
     const { draws, state, M, z, start, width } = this;
     const { D, P, Q, J } = draws;
-    product(Q, state, M, D * P, P);
+    quadraticProduct(Q, state, M, D * P, P);
     let squares = 0;
     for (let a = 0; a < D; a++) {
       let drawn = 0;
       for (let i = 0, at = a * P; i < P; i++, at++) drawn += J[at] * state[i];
-      z[a] = start * draws.z[a] + width * drawn + 0.5 * chained(M, a * P, 1, state);
+      z[a] = start * draws.z[a] + width * drawn + 0.5 * quadraticChains(M, a * P, 1, state);
       squares += z[a] * z[a];
     }
     this.lastLoss = 0.5 * squares;
@@ -103,7 +90,7 @@ export class Quadratic {
       let drawn = 0;
       for (let a = 0, at = i; a < D; a++, at += P) drawn += J[at] * z[a];
       const old = state[i];
-      const now = old - lr * (width * drawn + chained(M, i, P, z));
+      const now = old - lr * (width * drawn + quadraticChains(M, i, P, z));
       state[i] = now;
       square += (now - old) * (now - old);
     }
@@ -273,7 +260,7 @@ export class Quadratic {
  * @param {number} rows
  * @param {number} columns
  */
-function product(A, v, out, rows, columns) {
+function quadraticProduct(A, v, out, rows, columns) {
   let r = 0;
   for (; r + 3 < rows; r += 4) {
     const at = r * columns;
@@ -307,7 +294,7 @@ function product(A, v, out, rows, columns) {
  * @param {number} stride
  * @param {Float64Array} v
  */
-function chained(M, at, stride, v) {
+function quadraticChains(M, at, stride, v) {
   const n = v.length;
   let a = 0;
   let b = 0;
