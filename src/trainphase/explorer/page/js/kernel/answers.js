@@ -237,8 +237,8 @@ function divergenceLine(params, E, x, y) {
 const PREVIEW_COARSE = `
 int coarse(float start, float c, float most, float late) {
   if (!(most > 0.0)) return 5;
-  if (late > 1e-4 * most) return 3;
-  return abs(c - 2.0) <= 0.2 ? 2 : c > 1.05 * start ? 1 : 0;
+  if (abs(c - 2.0) <= 0.2) return 2;
+  return late > 1e-4 * most ? 3 : c > 1.05 * start ? 1 : 0;
 }`;
 
 /**
