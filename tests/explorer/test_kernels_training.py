@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import page
 import page_training as pages
 import pytest
 
@@ -19,10 +20,8 @@ from trainphase.phase import TRAINING
 from trainphase.systems.cubic import Cubic
 from trainphase.theory import cubic as theory
 
-pytestmark = [
-    pytest.mark.skipif(pages.node_program() is None, reason="node is not installed"),
-    pytest.mark.skipif(not pages.has_plain_arithmetic(), reason="XLA cannot be kept from fusing products and sums here"),
-]
+pytestmark = pytest.mark.skipif(page.node_program() is None, reason="node is not installed")
+plain_arithmetic = pytest.mark.skipif(not page.has_plain_arithmetic(), reason="XLA cannot be kept from fusing here")
 
 ALL = (TRAINING.index(name) for name in TRAINING.labels)
 MONOTONIC, CATAPULT, PERIODIC, CHAOTIC, DIVERGENT, UNDECIDED = ALL
@@ -57,12 +56,12 @@ OVER_PLANES = """
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     """Python's side of one plane and of the paths, from a child process (7 s)."""
     asked = {"planes": {LIVE: pages.PLANES[LIVE]}, "paths": {f"path {name}": path for name, path in PATHS.items()}}
-    return pages.python_side(tmp_path_factory.mktemp("reference"), asked)
+    return pages.python_side(tmp_path_factory.mktemp("reference"), asked, flags=pages.QUICK)
 
 
 def _assert_equal(folder: Path, planes: dict[str, pages.Plane], reference: dict[str, np.ndarray]) -> dict[str, set[int]]:
     """Assert that labels and steps are the same at every point; the labels of each plane."""
-    got = pages.in_node(folder, IN_PLANES, OVER_PLANES, planes)
+    got = page.in_node(folder, IN_PLANES, OVER_PLANES, planes)
     for name in planes:
         np.testing.assert_array_equal(got[name]["codes"], reference[f"{name}.phase"], err_msg=name)
         np.testing.assert_array_equal(got[name]["steps"], reference[f"{name}.steps"], err_msg=name)
@@ -88,7 +87,7 @@ def _assert_numbers(folder: Path, plane: pages.Plane, expected: dict[str, np.nda
     points = [{**plane["params"], **{k: v[row] for k, v in moving.items()}} for row in rows]
     body = "return given.points.map((point) => trainingPoint(given.system, point, given.steps));"
     given = {"points": points, "system": plane["system"], "steps": plane["steps"]}
-    got = pages.in_node(folder, {"trainingPoint": "kernel/training.js"}, body, given)
+    got = page.in_node(folder, {"trainingPoint": "kernel/training.js"}, body, given)
     np.testing.assert_array_equal([p["code"] for p in got], expected["phase"])
     ran = (expected["phase"] != NO_RUN) & (expected["phase"] != DIVERGENT)
     assert ran.sum() > 50
@@ -107,6 +106,7 @@ def _assert_numbers(folder: Path, plane: pages.Plane, expected: dict[str, np.nda
 NUMBERS = ("loss", "lyapunov", "period", "multiplier", "increases", "max_ratio", "curvature")
 
 
+@plain_arithmetic
 def test_labels_and_numbers_are_what_python_computes(tmp_path: Path, reference: dict[str, np.ndarray]) -> None:
     _assert_equal(tmp_path, {LIVE: pages.PLANES[LIVE]}, reference)
     fields = {k: reference[f"{LIVE}.{k}"] for k in pages.FIELDS}
@@ -114,6 +114,7 @@ def test_labels_and_numbers_are_what_python_computes(tmp_path: Path, reference: 
 
 
 @pytest.mark.slow
+@plain_arithmetic
 def test_golden_data_are_what_python_computes(tmp_path: Path) -> None:
     reference, stored = pages.python_side(tmp_path, {"planes": pages.PLANES}), pages.golden()
     for name, values in stored.items():
@@ -124,22 +125,24 @@ def test_golden_data_are_what_python_computes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@plain_arithmetic
 def test_large_planes_are_those_of_python(tmp_path: Path) -> None:
     _assert_equal(tmp_path, LARGE, pages.python_side(tmp_path, {"planes": LARGE}))
 
 
 def test_a_negative_step_size_has_no_run(tmp_path: Path) -> None:
     plane = pages.plane("cubic", 512, ("a", [-0.1, 0.5]), ("z0", [0.1]))
-    assert pages.in_node(tmp_path, IN_PLANES, OVER_PLANES, {"p": plane})["p"]["codes"] == [NO_RUN, MONOTONIC]
+    assert page.in_node(tmp_path, IN_PLANES, OVER_PLANES, {"p": plane})["p"]["codes"] == [NO_RUN, MONOTONIC]
 
 
+@plain_arithmetic
 def test_trajectories_are_those_of_python_and_end_where_the_run_escapes(tmp_path: Path, reference: dict[str, np.ndarray]) -> None:
     body = """return Object.fromEntries(Object.entries(given).map(([name, { params, count }]) => {
       const path = cubicTrajectory(params, count);
       const columns = ["times", "loss", "curvature", "residual", "x", "y"];
       return [name, { escapedAt: path.escapedAt, ...Object.fromEntries(columns.map((k) => [k, [...path[k]]])) }];
     }));"""
-    got = pages.in_node(tmp_path, {"cubicTrajectory": "systems/cubic.js"}, body, PATHS)
+    got = page.in_node(tmp_path, {"cubicTrajectory": "systems/cubic.js"}, body, PATHS)
     for name, path in PATHS.items():
         ours, kept = got[name], len(got[name]["times"])
         for key in ("times", "loss", "curvature", "residual"):
@@ -170,7 +173,7 @@ def test_lines_of_the_theory_are_those_of_the_overlay(tmp_path: Path, ranges: An
     expected = overlay.lines(Cubic(a=1.1, z0=z0), ranges)
     given = {"params": {} if start is None else {"z0": start}, "axes": [axis.to_json() for axis in ranges]}
     body = "return cubicLines(given.params, given.axes[0], given.axes[1] ?? null);"
-    assert pages.in_node(tmp_path, {"cubicLines": "systems/cubic.js"}, body, given) == expected
+    assert page.in_node(tmp_path, {"cubicLines": "systems/cubic.js"}, body, given) == expected
 
 
 def _orbit(a: float, heights: int, skip: int, keep: int, span: tuple[float, float]) -> np.ndarray:
@@ -191,7 +194,7 @@ def test_orbit_diagram_counts_visits_and_tells_exponent_and_period(tmp_path: Pat
       const a = Float64Array.from(given.a), counts = orbitColumns(a, 50, 400, 1000, given.range);
       const { lyapunov, period } = orbitNumbers(a, 4000, 4000);
       return { counts: [...counts], lyapunov: [...lyapunov], period: [...period] };"""
-    got = pages.in_node(tmp_path, {"orbitColumns, orbitNumbers": "kernel/orbit.js"}, body, given)
+    got = page.in_node(tmp_path, {"orbitColumns, orbitNumbers": "kernel/orbit.js"}, body, given)
     counts = np.reshape(got["counts"], (len(given["a"]), 50))
     with np.errstate(over="ignore", invalid="ignore"):
         expected = [_orbit(a, 50, 400, 1000, (-2.0, 2.0)) for a in given["a"][:-1]]
@@ -206,7 +209,7 @@ def test_orbit_diagram_counts_visits_and_tells_exponent_and_period(tmp_path: Pat
 
 def test_cobweb_has_a_corner_on_the_map_and_one_on_the_diagonal_at_every_step(tmp_path: Path) -> None:
     body = "return [cobweb(1.5, 0.3, 20), cobweb(2.1, 1.9, 100)];"
-    bounded, escaping = (np.array(p) for p in pages.in_node(tmp_path, {"cobweb": "kernel/orbit.js"}, body, {}))
+    bounded, escaping = (np.array(p) for p in page.in_node(tmp_path, {"cobweb": "kernel/orbit.js"}, body, {}))
     assert bounded.shape == (41, 2) and tuple(bounded[0]) == (0.3, 0.3)
     # One step of the theory's formula, in another order of operations: a few roundings of numbers below 4.
     np.testing.assert_allclose(bounded[1::2, 1], theory.f(bounded[1::2, 0], 1.5), atol=1e-14)

@@ -1,5 +1,6 @@
 // Cycles of scalar maps: found by Newton's method on the iterated map, judged by their multiplier, as in
-// trainphase/cycles.py. Waiting for a run to converge takes without bound next to every boundary; this does not.
+// trainphase/cycles.py. Waiting for a run to converge takes without bound next to every boundary; this does
+// not.
 
 import { SURVEY_PERIODS, SURVEY_TAIL } from "./survey.js";
 
@@ -23,8 +24,8 @@ export class CycleFinder {
   }
 
   /**
-   * Sets `period` (0 where no stable cycle was found), `multiplier` and `root`. The divisors of every period at which
-   * the tail repeats within ten times the best repetition are tried in increasing order.
+   * Sets `period` (0 where no stable cycle was found), `multiplier` and `root`. The divisors of every period
+   * at which the tail repeats within ten times the best repetition are tried in increasing order.
    * @param {Float64Array} tail
    * @param {Float64Array} recurrence at index p - 1 how far the tail is from repeating after p steps
    */
@@ -48,7 +49,8 @@ export class CycleFinder {
   }
 
   /**
-   * Newton's method on f^period(x) = x; returns the root, or NaN where it did not converge to within `enough`.
+   * Newton's method on f^period(x) = x; returns the root, or NaN where it did not converge to within
+   * `enough`.
    * @param {number} start
    * @param {number} period
    * @param {number} enough
@@ -80,7 +82,8 @@ export class CycleFinder {
   }
 
   /**
-   * Look for a cycle of the period from the end of the tail: true where it is stable and the run closes in on it.
+   * Look for a cycle of the period from the end of the tail: true where it is stable and the run closes in on
+   * it.
    * @param {Float64Array} tail
    * @param {number} asked
    */
@@ -100,7 +103,8 @@ export class CycleFinder {
       last = Math.min(last, Math.abs(end - y));
       y = this.map.next(y);
     }
-    // On the cycle to rounding; or clearly closer than before; or, next to a boundary, a little closer from nearby.
+    // On the cycle to rounding; or clearly closer than before; or, next to a boundary, a little closer from
+    // nearby.
     const close = last <= 1e-9 * scale || last < 0.9 * first || (last < first && last <= 0.1 * scale);
     // A cycle born at the flip of a shorter one is a triple root, known to the cube root of rounding only.
     const newborn = period % 2 === 0 && multiplier > 0;

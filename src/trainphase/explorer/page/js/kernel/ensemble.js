@@ -1,9 +1,11 @@
-// The phase of a map over a family of starts: what sampling starts alone would miss, as in trainphase/ensemble.py.
-// The largest one-step growth of the loss is searched for, and the orbits of critical points are followed.
+// The phase of a map over a family of starts: what sampling starts alone would miss, as in
+// trainphase/ensemble.py. The largest one-step growth of the loss is searched for, and the orbits of critical
+// points are followed.
 
 /** @typedef {import("./survey.js").ScalarMap} ScalarMap */
 
-// The fraction at which a single start is taken from a family: irrational, so on no special point for all parameters.
+// The fraction at which a single start is taken from a family: irrational, so on no special point for all
+// parameters.
 export const ENSEMBLE_TYPICAL = 0.41421356237309503;
 const ENSEMBLE_GRID = 65;
 const ENSEMBLE_PEAKS = 3;
@@ -105,14 +107,18 @@ export class EnsembleProbe {
     return Math.sign(this.map.slope(this.hi * u));
   }
 
-  /** True when the orbit of some critical point escapes; the first ENSEMBLE_PEAKS changes of the slope's sign are followed. */
+  /**
+   * True when the orbit of some critical point escapes; the first ENSEMBLE_PEAKS changes of the slope's sign
+   * are followed.
+   */
   followCritical() {
     const { signs } = this;
     for (let k = 0; k < ENSEMBLE_GRID; k++) signs[k] = this.signAt(stratified(k, ENSEMBLE_GRID));
     for (let k = 0, found = 0; k < ENSEMBLE_GRID - 1 && found < ENSEMBLE_PEAKS; k++) {
       if (signs[k] === signs[k + 1]) continue;
       found++;
-      if (this.leaves(this.critical(stratified(k, ENSEMBLE_GRID), stratified(k + 1, ENSEMBLE_GRID)))) return true;
+      const u = this.critical(stratified(k, ENSEMBLE_GRID), stratified(k + 1, ENSEMBLE_GRID));
+      if (this.leaves(u)) return true;
     }
     return false;
   }

@@ -1,12 +1,15 @@
 // The maps that the training vocabulary knows, by the name of their system.
 
-import { CubicMap, CubicRun } from "../systems/cubic.js";
+import { CubicMap, CubicRun, cubicStarted } from "../systems/cubic.js";
 import { SURVEY_FLOOR, SURVEY_RISE, SURVEY_TINY } from "./survey.js";
 
 /** @typedef {import("./survey.js").TrainingMap} TrainingMap */
 
 
-/** The catapult model in (z~, T); operations in the order of trainphase/systems/linear_net.py and its derivative. */
+/**
+ * The catapult model in (z~, T); operations in the order of trainphase/systems/linear_net.py and its
+ * derivative.
+ */
 export class LinearNetMap {
   constructor() {
     this.scalar = false;
@@ -33,8 +36,8 @@ export class LinearNetMap {
     s[1] = this.T;
   }
 
-  /** @param {Float64Array} s @param {Float64Array} v @param {Float64Array} tally @param {boolean} count */
-  body(s, v, tally, count) {
+  /** @param {Float64Array} s @param {Float64Array} v @param {Float64Array} tally */
+  body(s, v, tally) {
     const y = this.y;
     let z = s[0], T = s[1], dz = v[0], dT = v[1];
     let loss = tally[0], most = tally[1], rises = tally[2], growth = tally[3];
@@ -46,15 +49,13 @@ export class LinearNetMap {
       T += z * c;
       dz = dz * m + z * n;
       z *= m;
-      if (count) {
-        const now = 0.5 * (z * z);
-        if (now > SURVEY_FLOOR * most) {
-          if (now > loss * (1 + SURVEY_RISE)) rises++;
-          if (now > growth * loss * (1 - 1e-15)) growth = Math.max(growth, now / loss);
-        }
-        loss = now;
-        if (now > most) most = now;
+      const now = 0.5 * (z * z);
+      if (now > SURVEY_FLOOR * most) {
+        if (now > loss * (1 + SURVEY_RISE)) rises++;
+        if (now > growth * loss * (1 - 1e-15)) growth = Math.max(growth, now / loss);
       }
+      loss = now;
+      if (now > most) most = now;
     }
     s[0] = Math.abs(z) < SURVEY_TINY ? 0 : z;
     s[1] = T;
@@ -105,11 +106,10 @@ export function trainingMap(system, params, axes) {
   /** @type {TrainingMap | null} */
   let map = null;
   if (system === "cubic") {
-    const started = axes.includes("z0") || (params.z0 !== undefined && params.z0 !== null && params.z0 !== "");
-    map = started ? new CubicRun() : new CubicMap();
+    map = axes.includes("z0") || cubicStarted(params) ? new CubicRun() : new CubicMap();
   }
   if (system === "linear-net") map = new LinearNetMap();
-  if (map === null) throw new Error(`${system} has no training kernel here; compute it with trainphase diagram`);
+  if (map === null) throw new Error(`${system} has no training kernel in the browser; open a stored diagram`);
   for (const [name, value] of Object.entries(params)) {
     if (value !== null && value !== undefined && value !== "") map.set(name, Number(value));
   }

@@ -3,8 +3,8 @@
 import { cubicStep } from "../systems/cubic.js";
 
 /**
- * How often the orbit visits each height of each column, after `skip` steps and over `keep` steps: (columns, heights),
- * column after column, height 0 at the lower end of the range.
+ * How often the orbit visits each height of each column, after `skip` steps and over `keep` steps: (columns,
+ * heights), column after column, height 0 at the lower end of the range.
  * @param {Float64Array} aValues
  * @param {number} heights
  * @param {number} skip
@@ -37,9 +37,9 @@ const ORBIT_START = 0.41421356237309503;
 const ORBIT_PERIODS = 64;
 
 /**
- * Lyapunov exponent (per step, natural logarithm; NaN where the orbit escapes) and period (1 to 64, 0 where none is seen
- * to within 1e-9) of each column, for the panel under the orbit diagram. An estimate: the phases are those of
- * trainingPlane.
+ * Lyapunov exponent (per step, natural logarithm; NaN where the orbit escapes) and period (1 to 64, 0 where
+ * none is seen to within 1e-9) of each column, for the panel under the orbit diagram. An estimate: the phases
+ * are those of trainingPlane.
  * @param {Float64Array} aValues
  * @param {number} skip
  * @param {number} keep
@@ -72,7 +72,8 @@ export function orbitNumbers(aValues, skip, keep) {
 }
 
 /**
- * Corners of the cobweb: (z0, z0), (z0, z1), (z1, z1), (z1, z2) ..., to `count` steps or to where the orbit escapes.
+ * Corners of the cobweb: (z0, z0), (z0, z1), (z1, z1), (z1, z2) ..., to `count` steps or to where the orbit
+ * escapes.
  * @param {number} a
  * @param {number} z0
  * @param {number} count

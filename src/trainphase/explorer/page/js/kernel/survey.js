@@ -1,18 +1,19 @@
 // Survey: the long-run statistics of one run, as trainphase/survey.py takes them.
 //
-// The growth of a tangent vector is measured over the second half of the horizon; what Python also reads at half of
-// it is left out but for what the reading at the end is compared with. The operations are those of Python in Python's
-// order, so that states agree to the last bit with a machine that has no fused multiply-add.
+// The growth of a tangent vector is measured over the second half of the horizon; what Python also reads at
+// half of it is left out but for what the reading at the end is compared with. The operations are those of
+// Python in Python's order, so that states agree to the last bit with a machine that has no fused
+// multiply-add.
 
 /**
- * What a survey asks of a map. A state is an array of one number or two; `body` is eight steps of state and tangent,
- * `tally` the loss, its largest value so far, the rises counted and the largest growth in one step.
+ * What a survey asks of a map. A state is an array of one number or two; `body` is eight steps of state and
+ * tangent, `tally` the loss, its largest value so far, the rises counted and the largest growth in one step.
  * @typedef {object} TrainingMap
  * @property {boolean} scalar the state is a single number
  * @property {boolean} over the phase is that of a family of starts
  * @property {(name: string, value: number) => void} set
  * @property {(s: Float64Array, u: number) => void} begin
- * @property {(s: Float64Array, v: Float64Array, tally: Float64Array, count: boolean) => void} body
+ * @property {(s: Float64Array, v: Float64Array, tally: Float64Array) => void} body
  * @property {(s: Float64Array) => void} step
  * @property {(s: Float64Array) => number} loss
  * @property {(s: Float64Array) => number} curvature
@@ -82,13 +83,12 @@ export class Survey {
   }
 
   /**
-   * Run from the start at the fraction `u` of the family (ignored by maps with one start) over 4 `blocks` blocks. The
-   * state at half the horizon is kept in `halfway`.
+   * Run from the start at the fraction `u` of the family (ignored by maps with one start) over 4 `blocks`
+   * blocks. The state at half the horizon is kept in `halfway`.
    * @param {number} u
    * @param {number} blocks blocks of 128 steps in a quarter of the horizon
-   * @param {boolean} count also count the rises of the loss
-   */
-  run(u, blocks, count) {
+     */
+  run(u, blocks) {
     const { map, state, tally } = this;
     map.begin(state, u);
     this.direction();
@@ -99,10 +99,10 @@ export class Survey {
     tally[3] = 0;
     this.steps = 0;
     this.ended = false;
-    this.leg(2 * blocks, count);
+    this.leg(2 * blocks);
     this.halfway.set(state);
     this.halfRises = tally[2];
-    this.leg(2 * blocks, count);
+    this.leg(2 * blocks);
     this.escaped = map.escaped(state);
     this.growthOver(2 * blocks);
   }
@@ -118,11 +118,11 @@ export class Survey {
   }
 
   /**
-   * Run `blocks` blocks; `total` and `square` are the sums of the tangent's growth per block and of its square.
+   * Run `blocks` blocks; `total` and `square` are the sums of the tangent's growth per block and of its
+   * square.
    * @param {number} blocks
-   * @param {boolean} count
    */
-  leg(blocks, count) {
+  leg(blocks) {
     const { map, state, tangent, tally } = this;
     this.total = 0;
     this.square = 0;
@@ -130,12 +130,13 @@ export class Survey {
     for (let k = 0; k < blocks && !this.ended; k++) {
       const s0 = state[0], s1 = state[last], v0 = tangent[0], v1 = tangent[last];
       const most = tally[1], rises = tally[2];
-      const growth = this.block(count);
+      const growth = this.block();
       const alive = map.escaped(state) ? 0 : SURVEY_BLOCK;
       this.steps += alive;
       this.total += growth;
       this.square += growth * growth;
-      if (state[0] === s0 && state[last] === s1 && tangent[0] === v0 && tangent[last] === v1 && tally[1] === most) {
+      const back = state[0] === s0 && state[last] === s1 && tangent[0] === v0 && tangent[last] === v1;
+      if (back && tally[1] === most) {
         // The block has come back to where it began, bit by bit: so will all that follow.
         const more = tally[2] - rises;
         for (k++; k < blocks; k++) {
@@ -148,16 +149,13 @@ export class Survey {
     }
   }
 
-  /**
-   * 128 steps; returns the logarithm of the tangent's growth.
-   * @param {boolean} count
-   */
-  block(count) {
+  /** 128 steps; returns the logarithm of the tangent's growth. */
+  block() {
     const { map, state, tangent, tally, bits, words } = this;
     const last = state.length - 1;
     let mantissa = 1, exponent = 0;
     for (let k = 0; k < SURVEY_BODIES; k++) {
-      map.body(state, tangent, tally, count);
+      map.body(state, tangent, tally);
       // What is not finite stays so: the run has escaped, whatever else it would show.
       if (!(state[0] - state[0] === 0 && state[last] - state[last] === 0)) {
         this.ended = true;
@@ -189,7 +187,8 @@ export class Survey {
   growthOver(n) {
     const mean = this.total / n;
     const variance = Math.max(this.square / n - mean * mean, 0) / Math.max(n - 1, 1);
-    // Of the products in a block: on a cycle their rounding is the same in every block and does not average out.
+    // Of the products in a block: on a cycle their rounding is the same in every block and does not average
+    // out.
     const rounding = 2 * SURVEY_BODIES * SURVEY_EPS * (1 + Math.abs(mean));
     this.lyapunov = mean / SURVEY_BLOCK;
     this.lyapunovSe = (Math.sqrt(variance) + rounding) / SURVEY_BLOCK;
@@ -228,7 +227,8 @@ export class Survey {
 }
 
 /**
- * How well SURVEY_WINDOW points near the end of a tail repeat after p steps: the largest distance, at index p - 1.
+ * How well SURVEY_WINDOW points near the end of a tail repeat after p steps: the largest distance, at index p
+ * - 1.
  * @param {Float64Array} tail
  * @param {Float64Array} out of length SURVEY_PERIODS
  */
@@ -245,7 +245,8 @@ export function tailRecurrence(tail, out) {
 }
 
 /**
- * True where SURVEY_WINDOW points near the end of a tail repeat to within `near` after 1 to SURVEY_PERIODS steps.
+ * True where SURVEY_WINDOW points near the end of a tail repeat to within `near` after 1 to SURVEY_PERIODS
+ * steps.
  * @param {Float64Array} tail
  * @param {number} near
  */

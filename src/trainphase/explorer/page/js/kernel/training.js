@@ -1,5 +1,5 @@
-// The training vocabulary: evidence of a survey and its phase, as in trainphase/evidence.py, classifiers.py and
-// records.py.
+// The training vocabulary: evidence of a survey and its phase, as in trainphase/evidence.py, classifiers.py
+// and records.py.
 
 import { CycleFinder } from "./cycles.js";
 import { EnsembleProbe, stratified } from "./ensemble.js";
@@ -14,8 +14,8 @@ import {
  * @typedef {Record<string, number | string | null | undefined>} Params
  */
 
-export const TRAINING_LABELS = ["monotonic", "catapult", "periodic", "chaotic", "divergent", "undecided"];
-export const TRAINING_RULES = [
+const TRAINING_LABELS = ["monotonic", "catapult", "periodic", "chaotic", "divergent", "undecided"];
+const TRAINING_RULES = [
   "the state escaped",
   "stable cycle found, 1 - |multiplier| is the margin",
   "the state repeats within 1e-7, or the loss is gone (1e-16 of the largest); margin in decades",
@@ -65,7 +65,7 @@ class TrainingReader {
    */
   read(u, blocks, sup, escapes) {
     const { map, survey } = this;
-    survey.run(u, blocks, !(map.over && map.scalar));
+    survey.run(u, blocks);
     this.period = 0;
     this.lasting = 0;
     this.margin = 0;
@@ -135,7 +135,8 @@ class TrainingReader {
       now[p] /= scale;
       if (first < 0 && now[p] <= TRAINING_REPEATS) first = p;
     }
-    // A run that swings from side to side ever less repeats after two steps before it has converged: no cycle.
+    // A run that swings from side to side ever less repeats after two steps before it has
+    // converged: no cycle.
     const shrinking = first >= 1 && survey.swing(state) < 0.99 * survey.swing(halfway);
     const repeat = shrinking ? 0 : first + 1;
     if (repeat >= 1 || gone) {
@@ -163,8 +164,8 @@ class TrainingReader {
   }
 
   /**
-   * The period of a cycle that the run closes in on without having reached it; 0 for none. `now` is how far the run is
-   * from repeating, relative to `scale`, the largest residual.
+   * The period of a cycle that the run closes in on without having reached it; 0 for none. `now` is how far
+   * the run is from repeating, relative to `scale`, the largest residual.
    * @param {number} scale
    */
   approach(scale) {
@@ -196,7 +197,7 @@ class TrainingPointReader {
     this.runSteps = 0;
   }
 
-  /** @param {(reader: TrainingReader, sup: number) => void} [also] called after each start */
+  /** @param {(sup: number) => void} [also] called after each start */
   answer(also) {
     const { reader, probe, codes, rules, margins } = this;
     const starts = probe === null ? 1 : TRAINING_STARTS;
@@ -213,7 +214,7 @@ class TrainingPointReader {
       if (reader.code === TRAINING_UNDECIDED) unknown = true;
       else worst = Math.max(worst, reader.code);
       this.runSteps = Math.max(this.runSteps, reader.survey.steps);
-      if (also) also(reader, sup);
+      if (also) also(sup);
     }
     // A start that is undecided could be anything, unless another one already shows what nothing can exceed.
     this.code = unknown && worst < 4 ? TRAINING_UNDECIDED : worst;
@@ -225,53 +226,6 @@ class TrainingPointReader {
       this.margin = Math.min(this.margin, margins[k]);
     }
     if (!(this.margin - this.margin === 0)) this.margin = 0;
-  }
-}
-
-/** Gathers the numbers of a point over its starts, as the records of a diagram have them. */
-class TrainingValues {
-  constructor() {
-    this.escaped = 0;
-    this.measured = 0;
-    this.starts = 0;
-    this.sums = { loss: 0, lyapunov: 0, square: 0 };
-    this.curvature = -Infinity;
-    this.ratio = 0;
-    this.rises = 0;
-    this.period = 0;
-    this.multiplier = NaN;
-  }
-
-  /** @param {TrainingReader} reader @param {number} sup */
-  add(reader, sup) {
-    const { survey, map } = reader;
-    const curvature = map.curvature(survey.state);
-    this.starts++;
-    this.ratio = Math.max(this.ratio, survey.tally[3], sup);
-    this.rises = Math.max(this.rises, survey.tally[2]);
-    if (curvature - curvature === 0) this.curvature = Math.max(this.curvature, curvature);
-    if (reader.lasting > this.period || this.starts === 1) this.multiplier = reader.multiplier;
-    this.period = Math.max(this.period, reader.lasting);
-    if (reader.rule === 0) return;
-    this.measured++;
-    this.sums.loss += map.loss(survey.state);
-    this.sums.lyapunov += survey.lyapunov;
-    this.sums.square += survey.lyapunovSe * survey.lyapunovSe;
-  }
-
-  /** @param {number} code @returns {Record<string, number>} */
-  numbers(code) {
-    const n = this.measured, { loss, lyapunov, square } = this.sums;
-    return {
-      curvature: this.curvature === -Infinity ? NaN : this.curvature,
-      loss: n ? loss / n : NaN,
-      lyapunov: n ? lyapunov / n : NaN,
-      lyapunov_se: n ? Math.sqrt(square) / n : NaN,
-      period: code <= 2 && this.period > 0 ? this.period : NaN,
-      multiplier: this.multiplier,
-      increases: this.rises,
-      max_ratio: this.ratio,
-    };
   }
 }
 
@@ -315,7 +269,8 @@ export function trainingPlane(system, params, xName, xs, yName, ys, steps) {
  * @param {string} system
  * @param {Params} params
  * @param {number} steps
- * @returns {import("./answers.js").Answer}
+ * @returns {{code: number, label: string, margin: number, rule: string, runSteps: number,
+ *   outcome: "converged" | "escaped" | "step-limit" | "not-admissible", values: Record<string, number>}}
  */
 export function trainingPoint(system, params, steps) {
   const map = trainingMap(system, params, []);
@@ -326,16 +281,52 @@ export function trainingPoint(system, params, steps) {
     };
   }
   const point = new TrainingPointReader(map, steps, true);
-  const values = new TrainingValues();
-  point.answer((reader, sup) => values.add(reader, sup));
-  const settled = point.code === 0 || point.code === 1;
+  const values = trainingValues(point);
+  const { code } = point;
   return {
-    code: point.code,
-    label: TRAINING_LABELS[point.code],
+    code,
+    label: TRAINING_LABELS[code],
     margin: point.margin,
     rule: TRAINING_RULES[point.rule] ?? TRAINING_APART,
     runSteps: point.runSteps,
-    outcome: point.code === 4 ? "escaped" : settled ? "converged" : "step-limit",
-    values: values.numbers(point.code),
+    outcome: code === 4 ? "escaped" : code === 0 || code === 1 ? "converged" : "step-limit",
+    values,
+  };
+}
+
+/**
+ * Answer a point, and gather its numbers over its starts as the records of a diagram have them.
+ * @param {TrainingPointReader} point
+ * @returns {Record<string, number>}
+ */
+function trainingValues(point) {
+  const { reader, map } = point, { survey } = reader;
+  let n = 0, loss = 0, lyapunov = 0, square = 0;
+  let curvature = -Infinity, ratio = 0, rises = 0, period = -1, multiplier = NaN;
+  point.answer((sup) => {
+    const { state, tally } = survey, c = map.curvature(state);
+    if (c - c === 0) curvature = Math.max(curvature, c);
+    ratio = Math.max(ratio, tally[3], sup);
+    rises = Math.max(rises, tally[2]);
+    if (reader.lasting > period) {
+      period = reader.lasting;
+      multiplier = reader.multiplier;
+    }
+    if (reader.rule === 0) return;
+    n++;
+    loss += map.loss(state);
+    lyapunov += survey.lyapunov;
+    square += survey.lyapunovSe * survey.lyapunovSe;
+  });
+  // 0 / 0 where every start escapes: there is no number.
+  return {
+    curvature: curvature === -Infinity ? NaN : curvature,
+    loss: loss / n,
+    lyapunov: lyapunov / n,
+    lyapunov_se: Math.sqrt(square) / n,
+    period: point.code <= 2 && period > 0 ? period : NaN,
+    multiplier,
+    increases: rises,
+    max_ratio: ratio,
   };
 }

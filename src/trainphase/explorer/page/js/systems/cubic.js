@@ -1,12 +1,13 @@
-// The cubic map of quadratic regression: z -> z^3 + (a - 2) z^2 + (1 - 2 a) z from one start, or over all starts in
-// the coordinate x with z = x^2 - a, in which it reads x -> x (1 + a - x^2) (Chen et al. 2024).
+// The cubic map of quadratic regression: z -> z^3 + (a - 2) z^2 + (1 - 2 a) z from one start, or over all
+// starts in the coordinate x with z = x^2 - a, in which it reads x -> x (1 + a - x^2) (Chen et al. 2024).
 
 import { SURVEY_FLOOR, SURVEY_RISE, SURVEY_TINY } from "../kernel/survey.js";
 
 
 /** @typedef {Record<string, number | string | null | undefined>} CubicParams */
 
-// The fraction of the interval at which a single start is taken: irrational, so on no special point for all a.
+// The fraction of the interval at which a single start is taken: irrational, so on no special point for all
+// a.
 const CUBIC_TYPICAL = 0.41421356237309503;
 
 /** Where the phase over all starts changes, by the theory. @type {[number, string, string][]} */
@@ -17,11 +18,14 @@ const CUBIC_LEVELS = [
   [2, "chaotic", "divergent"],
 ];
 
-/** The run from z0; the state is z. Operations in the order of trainphase/systems/cubic.py. */
-export class CubicRun {
-  constructor() {
+/**
+ * What the run from one start and the map over all starts share. Operations in the order of systems/cubic.py.
+ */
+class CubicBase {
+  /** @param {boolean} over */
+  constructor(over) {
     this.scalar = true;
-    this.over = false;
+    this.over = over;
     this.a = 1.1;
     this.z0 = 0.5;
   }
@@ -37,35 +41,46 @@ export class CubicRun {
     return this.a >= 0;
   }
 
-  /** @param {Float64Array} s */
-  begin(s) {
-    s[0] = this.z0;
+  /** The starts over which the phase is taken are states in (0, this). */
+  interval() {
+    return Math.sqrt(2 + this.a);
   }
 
-  /** @param {Float64Array} s @param {Float64Array} v @param {Float64Array} tally @param {boolean} count */
-  body(s, v, tally, count) {
-    const p = this.a - 2, q = 1 - 2 * this.a, p2 = 2 * p;
-    let z = s[0], d = v[0], loss = tally[0], most = tally[1], rises = tally[2], growth = tally[3];
-    for (let k = 0; k < 8; k++) {
-      d *= (3 * z + p2) * z + q;
-      z *= (z + p) * z + q;
-      if (count) {
-        const now = 0.5 * (z * z);
-        if (now > SURVEY_FLOOR * most) {
-          if (now > loss * (1 + SURVEY_RISE)) rises++;
-          // A division takes longer than the step, and is needed where the growth is a new record only.
-          if (now > growth * loss * (1 - 1e-15)) growth = Math.max(growth, now / loss);
-        }
-        loss = now;
-        if (now > most) most = now;
-      }
+  /** @param {number} x the state @returns {number} the scaled residual z */
+  residual(x) {
+    return x;
+  }
+
+  /** @param {number} x @returns {number} the next state */
+  next(x) {
+    return x;
+  }
+
+  /** @param {number} x @returns {number} the derivative of the step */
+  slope(x) {
+    return x;
+  }
+
+  /** f^period(x) and its derivative. @param {number} x @param {number} period @param {Float64Array} out */
+  iterate(x, period, out) {
+    let y = x, d = 1;
+    for (let k = 0; k < period; k++) {
+      d *= this.slope(y);
+      y = this.next(y);
     }
-    s[0] = Math.abs(z) < SURVEY_TINY ? 0 : z;
-    v[0] = d;
-    tally[0] = loss;
-    tally[1] = most;
-    tally[2] = rises;
-    tally[3] = growth;
+    out[0] = y;
+    out[1] = d;
+  }
+
+  /** @param {number} x */
+  lossOf(x) {
+    const z = this.residual(x);
+    return 0.5 * (z * z);
+  }
+
+  /** @param {number} x */
+  gone(x) {
+    return !(Math.abs(this.residual(x)) <= 5 + 2 * this.a);
   }
 
   /** @param {Float64Array} s */
@@ -73,35 +88,9 @@ export class CubicRun {
     s[0] = this.next(s[0]);
   }
 
-  /** @param {number} z */
-  next(z) {
-    return z * ((z + (this.a - 2)) * z + (1 - 2 * this.a));
-  }
-
-  /** @param {number} z */
-  slope(z) {
-    return (3 * z + 2 * (this.a - 2)) * z + (1 - 2 * this.a);
-  }
-
-  /** f^period(x) and its derivative. @param {number} x @param {number} period @param {Float64Array} out */
-  iterate(x, period, out) {
-    let z = x, d = 1;
-    for (let k = 0; k < period; k++) {
-      d *= this.slope(z);
-      z = this.next(z);
-    }
-    out[0] = z;
-    out[1] = d;
-  }
-
   /** @param {Float64Array} s */
   signature(s) {
     return s[0];
-  }
-
-  /** @param {number} z */
-  lossOf(z) {
-    return 0.5 * (z * z);
   }
 
   /** @param {Float64Array} s */
@@ -111,45 +100,68 @@ export class CubicRun {
 
   /** @param {Float64Array} s */
   curvature(s) {
-    return 2 * (s[0] + this.a);
-  }
-
-  /** @param {number} z */
-  gone(z) {
-    return !(Math.abs(z) <= 5 + 2 * this.a);
+    return 2 * (this.residual(s[0]) + this.a);
   }
 
   /** @param {Float64Array} s */
   escaped(s) {
     return this.gone(s[0]);
   }
+}
 
-  interval() {
-    return NaN;
+/** The run from z0; the state is z. */
+export class CubicRun extends CubicBase {
+  constructor() {
+    super(false);
+  }
+
+  /** @param {Float64Array} s */
+  begin(s) {
+    s[0] = this.z0;
+  }
+
+  /** @param {Float64Array} s @param {Float64Array} v @param {Float64Array} tally */
+  body(s, v, tally) {
+    const p = this.a - 2, q = 1 - 2 * this.a, p2 = 2 * p;
+    let z = s[0], d = v[0], loss = tally[0], most = tally[1], rises = tally[2], growth = tally[3];
+    for (let k = 0; k < 8; k++) {
+      d *= (3 * z + p2) * z + q;
+      z *= (z + p) * z + q;
+      const now = 0.5 * (z * z);
+      if (now > SURVEY_FLOOR * most) {
+        if (now > loss * (1 + SURVEY_RISE)) rises++;
+        // A division takes longer than the step, and is needed where the growth is a new record only.
+        if (now > growth * loss * (1 - 1e-15)) growth = Math.max(growth, now / loss);
+      }
+      loss = now;
+      if (now > most) most = now;
+    }
+    s[0] = Math.abs(z) < SURVEY_TINY ? 0 : z;
+    v[0] = d;
+    tally[0] = loss;
+    tally[1] = most;
+    tally[2] = rises;
+    tally[3] = growth;
+  }
+
+  /** @param {number} z */
+  next(z) {
+    return cubicStep(z, this.a);
+  }
+
+  /** @param {number} z */
+  slope(z) {
+    return (3 * z + 2 * (this.a - 2)) * z + (1 - 2 * this.a);
   }
 }
 
-/** The map over all starts; the state is x, with z = x^2 - a. */
-export class CubicMap {
+/**
+ * The map over all starts; the state is x, with z = x^2 - a. Rises of the loss are searched for and not
+ * counted.
+ */
+export class CubicMap extends CubicBase {
   constructor() {
-    this.scalar = true;
-    this.over = true;
-    this.a = 1.1;
-  }
-
-  /** @param {string} name @param {number} value */
-  set(name, value) {
-    if (name === "a") this.a = value;
-  }
-
-  /** Where a is negative, Python refuses to answer. */
-  admissible() {
-    return this.a >= 0;
-  }
-
-  /** The starts are x in (0, this). */
-  interval() {
-    return Math.sqrt(2 + this.a);
+    super(true);
   }
 
   /** @param {Float64Array} s @param {number} u */
@@ -170,9 +182,9 @@ export class CubicMap {
     v[0] = d;
   }
 
-  /** @param {Float64Array} s */
-  step(s) {
-    s[0] = this.next(s[0]);
+  /** @param {number} x */
+  residual(x) {
+    return x * x - this.a;
   }
 
   /** @param {number} x */
@@ -185,67 +197,25 @@ export class CubicMap {
     const r = 1 + this.a;
     return 3 * (r - x * x) - 2 * r;
   }
-
-  /** @param {number} x @param {number} period @param {Float64Array} out */
-  iterate(x, period, out) {
-    let y = x, d = 1;
-    for (let k = 0; k < period; k++) {
-      d *= this.slope(y);
-      y = this.next(y);
-    }
-    out[0] = y;
-    out[1] = d;
-  }
-
-  /** @param {Float64Array} s */
-  signature(s) {
-    return s[0];
-  }
-
-  /** @param {number} x */
-  lossOf(x) {
-    const z = x * x - this.a;
-    return 0.5 * (z * z);
-  }
-
-  /** @param {Float64Array} s */
-  loss(s) {
-    return this.lossOf(s[0]);
-  }
-
-  /** @param {Float64Array} s */
-  curvature(s) {
-    return 2 * (s[0] * s[0] - this.a + this.a);
-  }
-
-  /** @param {number} x */
-  gone(x) {
-    return !(Math.abs(x * x - this.a) <= 5 + 2 * this.a);
-  }
-
-  /** @param {Float64Array} s */
-  escaped(s) {
-    return this.gone(s[0]);
-  }
 }
 
 /**
- * One run step by step, to `count` steps or to where it escapes: from z0, or without one from a typical start.
+ * One run step by step, to `count` steps or to where it escapes: from z0, or without one from a typical
+ * start.
  * @param {CubicParams} params
  * @param {number} count
  */
 export function cubicTrajectory(params, count) {
-  const from = cubicStarted(params);
-  const map = from ? new CubicRun() : new CubicMap();
+  const map = cubicStarted(params) ? new CubicRun() : new CubicMap();
   const a = Number(params.a ?? 1.1);
   map.set("a", a);
-  if (from) map.set("z0", Number(params.z0));
+  map.set("z0", Number(params.z0));
   const state = new Float64Array(1);
   map.begin(state, CUBIC_TYPICAL);
   const rows = new Float64Array(count + 1);
   let kept = 0;
   for (; kept <= count && !map.gone(state[0]); kept++) {
-    rows[kept] = from ? state[0] : state[0] * state[0] - a;
+    rows[kept] = map.residual(state[0]);
     map.step(state);
   }
   const z = rows.slice(0, kept);
@@ -277,7 +247,8 @@ export function cubicStarted(params) {
 }
 
 /**
- * Boundaries of the theory over the axes, as overlay.lines: lines of constant a, or single values on one axis.
+ * Boundaries of the theory over the axes, as overlay.lines: lines of constant a, or single values on one
+ * axis.
  * @param {CubicParams} params
  * @param {{name: string, lo: number, hi: number}} x
  * @param {{name: string, lo: number, hi: number} | null} [y]
@@ -290,7 +261,8 @@ export function cubicLines(params, x, y) {
   const lines = [];
   if (which < 0) return lines;
   const other = axes[1 - which];
-  // One start need not meet the first boundary, which is that of the map over all starts; the others hold for it too.
+  // One start need not meet the first boundary, which is that of the map over all starts; the others hold for
+  // it too.
   for (const [level, ...between] of started ? CUBIC_LEVELS.slice(1) : CUBIC_LEVELS) {
     if (!(axes[which].lo <= level && level <= axes[which].hi)) continue;
     const points = other
@@ -302,8 +274,8 @@ export function cubicLines(params, x, y) {
 }
 
 /**
- * A coarse answer in single precision: whether the run escapes, comes to rest, repeats after a few steps, or none.
- * The growth of the tangent over the second half tells a cycle from chaos.
+ * A coarse answer in single precision: whether the run escapes, comes to rest, repeats after a few steps, or
+ * none. The growth of the tangent over the second half tells a cycle from chaos.
  */
 export const cubicGlsl = `
   float z = u_z0, p = u_a - 2.0, q = 1.0 - 2.0 * u_a, bound = 5.0 + 2.0 * u_a, d = 1.0, grown = 0.0;
