@@ -60,7 +60,7 @@ def results(name: str) -> dict[str, Any]:
 def test_a_result_is_a_small_table_without_scripts(kind: str) -> None:
     text = results(BAD)[kind]._repr_html_()
     assert 100 < len(text) < 10_000
-    assert "<script" not in text and "<table" in text or kind == "no curve"
+    assert "<script" not in text and ("<table" in text or kind == "no curve")
     # Nothing but a few elements, and no attribute that could hold a script or fetch anything.
     assert set(re.findall(r"<(\w+)", text)) <= {"div", "p", "b", "span", "table", "thead", "tbody", "tr", "th", "td"}
     assert set(re.findall(r" (\w+)=\"", text)) <= {"style", "colspan"} and "url(" not in text
@@ -86,7 +86,9 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_explorer_is_a_frame_that_holds_the_whole_page(tmp_path: Path) -> None:
     shown = diagram().explore(height=500)
     text = shown._repr_html_()
-    found = re.fullmatch(r'<iframe title="linear-net over z and T" srcdoc="([^"]*)" sandbox="([^"]*)" style="([^"]*)"[^>]*></iframe>', text)
+    found = re.fullmatch(
+        r'<iframe title="linear-net over z and T" srcdoc="([^"]*)" sandbox="([^"]*)" style="([^"]*)"[^>]*></iframe>', text
+    )
     assert found is not None
     assert html.unescape(found[1]) == bundle.page(shown.document).html == shown.save(tmp_path / "p.html").read_text()
     # With allow-same-origin the page could take the frame's walls down.

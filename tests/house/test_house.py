@@ -32,6 +32,8 @@ CONFINED = {
     "fsspec": ("src/trainphase/engine/_remote.py",),
     "torch": ("src/trainphase/probe/adapters/torch_adapter.py",),
     "dask": ("src/trainphase/cli/executors.py",),
+    "starlette": ("src/trainphase/explorer/server.py",),
+    "uvicorn": ("src/trainphase/explorer/server.py",),
     "distributed": ("src/trainphase/cli/executors.py",),
     "pickle": (),
     "marshal": (),
@@ -51,6 +53,9 @@ JAX_FREE = (
     "figures",
     "catalog",
     "cli",
+    "explorer.document",
+    "explorer.notebook",
+    "explorer.runs",
 )
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("jax", "equinox", "matplotlib", "pandas", "xarray", "zarr", "sklearn", "scipy", "dask", "distributed", "fsspec")
+HEAVY = ("jax", "equinox", "matplotlib", "pandas", "xarray", "zarr", "sklearn", "scipy", "dask", "distributed", "fsspec", "uvicorn")
 
 # Runs the command in the child itself and prints, as the last line, its exit code and the modules it loaded.
 CHILD = """
@@ -46,6 +46,7 @@ def start(*arguments: str) -> tuple[str, dict]:
         ("list", "phases", "--json"),
         ("run", "--help"),
         ("diagram", "--help"),
+        ("explore", "--help"),
         ("boundary", "--help"),
         ("demo", "--help"),
         ("diagnose", "--help"),

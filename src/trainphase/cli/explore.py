@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
+import threading
 import webbrowser
 from typing import Any
 
@@ -81,8 +83,16 @@ def _serve(document: Any, diagrams: Any, host: str, port: int, no_browser: bool,
             output.note(f"--host {host} lets others in: whoever has this address can look and compute, and nothing is encrypted")
         if as_json:
             output.say(json.dumps({"address": address}))
-        if not no_browser and not webbrowser.open(address):
-            output.note("no browser could be opened; open the address in one")
+            if sys.stdout is not None:
+                sys.stdout.flush()  # whoever reads it along a pipe waits for it
+        if not no_browser:  # beside, since some browsers do not return before they are closed
+            threading.Thread(target=_open, args=(address,), daemon=True).start()
 
+    # The process that computes runs finds its flags and data sets as this one would.
     worker = Worker(functools.partial(environment.take_flags, environment.worker_flags()), environment.data_folders())
     server.serve(document, diagrams, ready, host=host, port=port, worker=worker)
+
+
+def _open(address: str) -> None:
+    if not webbrowser.open(address):
+        output.note("no browser could be opened; open the address in one")

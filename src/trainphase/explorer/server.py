@@ -226,11 +226,8 @@ async def _body(request: Request) -> bytes:
 
 
 def _parsed(body: bytes) -> Any:
-    def refuse(word: str) -> Any:
-        raise ValueError(word)
-
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=refuse)
+        return json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise Refused(400, "the request is no JSON; send an object") from None
 
@@ -286,8 +283,12 @@ def listen(host: str = LOOPBACK, port: int = 0) -> socket.socket:
     try:
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(place)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(place)
+        except OSError:
+            sock.close()
+            raise
     except OSError as why:
         raise RequestError(f"--host {host} --port {port} cannot be listened at ({why.strerror or why}); give another") from why
     return sock
@@ -305,15 +306,20 @@ def serve(
     with listen(host, port) as sock:
         port = sock.getsockname()[1]
         app = App(document, diagrams, token, known_as(host.lower(), port), worker, limit)
-        config = uvicorn.Config(
-            app, http="h11", ws="none", loop="asyncio", lifespan="off", interface="asgi3", log_config=None, access_log=False,
-            server_header=False, proxy_headers=False, h11_max_incomplete_event_size=MOST_BODY, timeout_graceful_shutdown=GRACE,
-        )  # fmt: skip
         shown = f"[{host}]" if ":" in host else host
         try:
-            asyncio.run(_until_told(_Server(config), sock, lambda: ready(f"http://{shown}:{port}/{token}/")))
+            asyncio.run(_until_told(uvicorn_of(app), sock, lambda: ready(f"http://{shown}:{port}/{token}/")))
         finally:
             worker.stop()
+
+
+def uvicorn_of(app: App) -> uvicorn.Server:
+    """A server for the application that trusts no header and says nothing of itself."""
+    config = uvicorn.Config(
+        app, http="h11", ws="none", loop="asyncio", lifespan="off", interface="asgi3", log_config=None, access_log=False,
+        server_header=False, proxy_headers=False, h11_max_incomplete_event_size=MOST_BODY, timeout_graceful_shutdown=GRACE,
+    )  # fmt: skip
+    return _Server(config)
 
 
 class _Server(uvicorn.Server):
