@@ -65,7 +65,10 @@ export function pointCard(of, act) {
   if (state.y) cardRow(rows, state.y.name, String(spot.y), "exact");
   if (reading.outcome) cardRow(rows, "outcome", reading.outcome === "step-limit" ? "at the horizon" : reading.outcome.replace("-", " "));
   if (reading.runSteps >= 0) cardRow(rows, "steps", String(reading.runSteps));
-  for (const [key, value] of Object.entries(reading.values)) cardRow(rows, plainName(key), plainNumber(value));
+  for (const [key, value] of Object.entries(reading.values)) {
+    // A run that escaped ends without some of its numbers.
+    if (!Number.isNaN(value)) cardRow(rows, plainName(key), plainNumber(value));
+  }
   card.append(head);
   if (reading.rule) {
     const why = Number.isFinite(reading.margin) ? `${reading.rule}; margin ${plainNumber(reading.margin)}` : reading.rule;

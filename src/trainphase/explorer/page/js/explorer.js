@@ -4,7 +4,7 @@ import { theoryLines } from "./kernel/answers.js";
 import { Controls } from "./controls.js";
 import { Diagram } from "./diagram.js";
 import { showFiles } from "./files.js";
-import { keyActs, pointerHands } from "./hands.js";
+import { keyActs, pointerHands, readPlace } from "./hands.js";
 import { handleKeys } from "./keyboard.js";
 import { Legend, shareText } from "./legend.js";
 import { OrbitLayer } from "./orbitlayer.js";
@@ -13,7 +13,7 @@ import { handleGestures } from "./pointer.js";
 import { PointRuns } from "./pointruns.js";
 import { Pool } from "./pool.js";
 import { Preview } from "./preview.js";
-import { diagramOf, modelDraws, firstState, parameterSpan, systemOf, usualParams } from "./source.js";
+import { diagramOf, modelDraws, firstState, parameterSpan, systemOf, usualParams, usualSize } from "./source.js";
 import { ViewHistory } from "./state.js";
 import { StoredLabels, nearestIndices } from "./stored.js";
 import { sameSpan, spanHolds, valueAt } from "./view.js";
@@ -24,7 +24,6 @@ import { sameSpan, spanHolds, valueAt } from "./view.js";
 /** @typedef {import("./announce.js").Announcer} Announcer */
 
 const MOST_WORKERS = 8;
-const MOST_POINTS = 640;
 const STILL_MS = 120;
 
 /** @param {string} id */
@@ -59,6 +58,8 @@ export class Explorer {
     this.stored = null;
     /** @type {{x: number, y: number} | null} at shares of the plot */
     this.cursor = null;
+    /** @type {{x: number, y: number} | null} the place that was read last */
+    this.hovered = null;
     this.changed = () => {};
     this.address = () => location.href;
     this.timer = 0;
@@ -169,7 +170,7 @@ export class Explorer {
     this.pool.cancel();
     clearTimeout(this.timer);
     this.problem("");
-    plane.begin(view, state.size || MOST_POINTS, clean);
+    plane.begin(view, state.size || usualSize(systemOf(this.doc, state)), clean);
     diagram.showNow();
     this.drawOver();
     const system = systemOf(this.doc, state);
@@ -222,9 +223,11 @@ export class Explorer {
     this.legend.shares(shares);
     plane.findLetters();
     this.drawOver();
-    if (state.show.lines && state.kind === "system") plane.outline("#101418");
+    if (state.show.lines && state.kind === "system") plane.outline();
     this.setStage("complete");
     const said = this.vocabulary.phases.flatMap((p, k) => (shares[k] > 0 ? [`${p.label} ${shareText(shares[k])}`] : []));
+    if (this.hovered) readPlace(this, this.hovered.x, this.hovered.y, false);
+    if (state.kind === "system") window.setTimeout(() => this.preview.warm(state, this.vocabulary.phases.length), 0);
     this.announcer.say(`Complete: ${said.join(", ")}.`);
   }
 
@@ -251,14 +254,17 @@ export class Explorer {
 
   theory() {
     const { state } = this;
-    // Lines are asked for beyond the view, so that they run out of it.
-    const wide = (/** @type {import("./view.js").Span} */ span) => ({ ...span, lo: valueAt(span, -1), hi: valueAt(span, 2) });
-    try {
-      const all = theoryLines(state.id, state.params, wide(state.x), state.y ? wide(state.y) : null);
-      return all;
-    } catch {
-      return [];
-    }
+    const { x, y } = state;
+    // Lines are asked for beyond the view, so that they run out of it however steep they are.
+    const wide = (/** @type {import("./view.js").Span} */ span, /** @type {number} */ more) => {
+      const room = span.log ? 1 : more;
+      return { ...span, lo: valueAt(span, -room), hi: valueAt(span, 1 + room) };
+    };
+    return theoryLines(state.id, state.params, wide(x, 1), y ? wide(y, 200) : null).filter(({ points }) => {
+      const across = points.map((p) => p[0]);
+      const up = y ? points.map((p) => p[1]) : [];
+      return Math.max(...across) >= x.lo && Math.min(...across) <= x.hi && (!y || (Math.max(...up) >= y.lo && Math.min(...up) <= y.hi));
+    });
   }
 
   /** @param {string} name */
@@ -376,12 +382,21 @@ export class Explorer {
     if (box) box.checked = on;
     this.changed();
     if (key === "twoStep") this.points.show();
-    else if (key === "orbit") this.refresh(true);
+    else if (key === "orbit") this.setOrbit(on);
     else {
-      if (on && key === "lines" && state.kind === "system") plane.outline("#101418");
+      if (on && key === "lines" && state.kind === "system") plane.outline();
       else if (key === "lines") this.diagram.clearOutlines();
       this.drawOver();
     }
+  }
+
+  /** The orbit diagram is over one axis: the start goes from the axes, and comes back after it. @param {boolean} on */
+  setOrbit(on) {
+    const { state } = this;
+    const info = systemOf(this.doc, state);
+    if (!info?.y) return;
+    if (on && state.x.name !== info.x.name) this.setAxis("x", info.x.name);
+    this.setAxis("y", on ? null : info.y.name);
   }
 
   /** A face for tests: what is shown, and a way to select; nothing else changes by it. */

@@ -132,7 +132,8 @@ export function readPlace(explorer, x, y, aloud) {
   const { plane, state, stored } = explorer;
   const line = document.getElementById("readout");
   if (!line) return;
-  if (!(x >= 0 && y >= 0)) {
+  explorer.hovered = x >= 0 && y >= 0 ? { x, y } : null;
+  if (!explorer.hovered) {
     line.textContent = "";
     return;
   }

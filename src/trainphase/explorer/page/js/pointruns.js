@@ -132,15 +132,17 @@ export class PointRuns {
       } catch {
         run.note = "";
       }
-    } else if (doc.server?.run) {
+    } else if (doc.server?.run && diagram.run !== false) {
       const asked = new AbortController();
       this.asked[name] = asked;
       run.note = "Running on the server.";
+      // The server knows the parameters of its diagram: it is told the place.
+      const place = Object.fromEntries(diagram.axes.map((axis) => [axis.name, Number(run.params[axis.name])]));
       const progress = (/** @type {number} */ share) => {
         run.note = `Running on the server: ${Math.round(100 * share)} %. Escape stops it.`;
         this.show();
       };
-      runOnServer({ diagram: diagram.id, params: run.params }, progress, asked.signal).then((path) => {
+      runOnServer({ diagram: diagram.id, params: place }, progress, asked.signal).then((path) => {
         run.path = path;
         run.note = "";
       }, (error) => {

@@ -30,10 +30,11 @@ const LEAST_STEPS = 25;
  */
 export function runPoint(state, system, spot, draws) {
   const params = paramsAt(state, spot);
-  const answer = answerPoint(system, state.vocabulary, params, state.steps, draws);
+  const axes = [state.x.name, state.y?.name ?? ""];
+  const answer = answerPoint(system, state.vocabulary, params, state.steps, draws, axes);
   const ended = answer.outcome === "converged" || answer.outcome === "escaped";
   const count = Math.min(MOST_STEPS, Math.max(LEAST_STEPS, ended ? answer.runSteps : state.steps));
-  const path = answer.outcome === "not-admissible" ? null : trajectory(system, params, count, draws);
+  const path = answer.outcome === "not-admissible" ? null : trajectory(system, params, count, draws, axes);
   return { spot, reading: answer, code: answer.code, path, note: "", params };
 }
 
@@ -100,13 +101,13 @@ export async function runOnServer(request, progress, signal) {
 
 /** @param {any} given @returns {Trajectory} */
 function givenTrajectory(given) {
-  const series = given.series ?? given;
   const numbers = (/** @type {unknown} */ list) =>
     Float64Array.from(Array.isArray(list) ? list : [], (v) => (typeof v === "number" ? v : NaN));
-  const loss = numbers(series.loss);
-  const times = Array.isArray(given.times) ? numbers(given.times) : Float64Array.from(loss, (_, k) => k);
+  const [times, loss, curvature] = [numbers(given.times), numbers(given.loss), numbers(given.curvature)];
+  const residual = numbers(given.series?.residual);
+  const plane = residual.length > 0 && residual.length === curvature.length;
   return {
-    times, loss, curvature: numbers(series.curvature), residual: numbers(series.residual), x: numbers(given.x), y: numbers(given.y),
-    escapedAt: given.escapedAt ?? -1, names: given.names ?? { x: "", y: "" }, portrait: given.portrait ?? "none",
+    times, loss, curvature, residual, x: plane ? residual : new Float64Array(0), y: plane ? curvature : new Float64Array(0),
+    escapedAt: given.escapedAt ?? -1, names: { x: "residual", y: "curvature" }, portrait: plane ? "plane" : "none",
   };
 }
