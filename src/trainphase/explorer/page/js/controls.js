@@ -234,7 +234,7 @@ export class Controls {
     const stored = state.kind === "diagram";
     /** @type {[keyof Show, string][]} */
     const keys = [["lines", stored ? "Boundaries" : "Outlines"], ["theory", "Theory"], ["letters", "Letters"]];
-    keys.push(["twoStep", "Every second step"]);
+    keys.push(["twoStep", "Two-step portrait"]);
     if (state.kind === "system" && state.id === "cubic") keys.push(["orbit", "Orbit diagram"]);
     for (const [key, text] of keys) {
       const label = textNode("label", "check");

@@ -33,6 +33,21 @@ export function pageElement(id) {
   return node;
 }
 
+/**
+ * Call when the size of a node is another one than before.
+ * @param {HTMLElement} node
+ * @param {() => void} act
+ * @param {boolean} [across] the width only
+ */
+function onResize(node, act, across = false) {
+  const size = () => (across ? String(node.clientWidth) : `${node.clientWidth} ${node.clientHeight}`);
+  let last = size();
+  new ResizeObserver(() => {
+    if (size() !== last) act();
+    last = size();
+  }).observe(node);
+}
+
 /** Everything on the page. */
 export class Explorer {
   /**
@@ -75,15 +90,22 @@ export class Explorer {
     showFiles(this);
     this.open();
     // Sizes change with the window, the fonts and the panels beside.
-    new ResizeObserver(() => this.refresh()).observe(this.diagram.host);
-    new ResizeObserver(() => this.points.show()).observe(pageElement("panels"));
+    onResize(this.diagram.host, () => this.refresh());
+    onResize(pageElement("panels"), () => this.points.show(), true);
   }
 
   get vocabulary() {
     return this.doc.vocabularies[this.state.vocabulary];
   }
 
-  /** The colour of points without a run. */
+  /** What points without a phase are. */
+  get none() {
+    return this.stored
+      ? { label: "not computed", definition: "nothing is stored here, or these parameters describe no run" }
+      : { label: "no run", definition: "these parameters describe no run" };
+  }
+
+  /** The colour of points without a phase. */
   get noColour() {
     return getComputedStyle(document.documentElement).getPropertyValue("--none").trim() || "#cccccc";
   }
@@ -103,7 +125,7 @@ export class Explorer {
     this.stored = stored ? new StoredLabels(stored, () => this.refresh(), (sentence) => this.problem(sentence)) : null;
     this.stored?.load().then(() => this.points.update());
     this.controls.fill(this.state);
-    this.legend.fill(this.vocabulary.phases, this.vocabulary.question);
+    this.legend.fill(this.vocabulary.phases, this.vocabulary.question, this.none);
     const name = stored ? `${stored.system}, stored` : this.state.id;
     const axes = [this.state.x.name, this.state.y?.name].filter(Boolean).join(" and ");
     this.diagram.host.setAttribute("aria-label", `Phase diagram of ${name} over ${axes}`);
@@ -209,7 +231,10 @@ export class Explorer {
     const up = axes[1] ? nearestIndices(axes[1], plane.ys) : new Int32Array(1);
     const spread = Math.abs(across[across.length - 1] - across[0]) / across.length;
     const level = Math.max(0, Math.floor(Math.log2(Math.max(spread, 1))));
-    const here = stored.want(level, [across[0], across[across.length - 1]], [up[0], up[up.length - 1]]);
+    // Tiles are asked for where the view comes to rest, not on the way.
+    if (this.moving) this.timer = window.setTimeout(() => this.refresh(), STILL_MS);
+    const ends = (/** @type {Int32Array} */ list) => /** @type {[number, number]} */ ([list[0], list[list.length - 1]]);
+    const here = this.moving ? stored.has(level) : stored.want(level, ends(across), ends(up));
     plane.take((i, j) => stored.code(across[i], up[j], level));
     if (here) this.finish();
   }

@@ -14,7 +14,8 @@ import { cubicStep } from "./systems/cubic.js";
 /** @typedef {import("./source.js").Draws} Draws */
 /** @typedef {import("./announce.js").Reading} Reading */
 /** @typedef {import("./plots/panels.js").Trajectory} Trajectory */
-/** @typedef {{spot: Spot, reading: Reading, code: number, path: Trajectory | null, note: string, params: Params}} PointRun */
+/** @typedef {{spot: Spot, reading: Reading, code: number, path: Trajectory | null, note: string, share?: number,
+ *   params: Params}} PointRun share: how far a run on the server is */
 
 // A run is drawn to its end, and no further than this.
 const MOST_STEPS = 20000;
@@ -46,7 +47,7 @@ export function runPoint(state, system, spot, draws) {
  * @param {string} system
  * @param {Phase[]} phases
  * @param {Partial<Record<"A" | "B", PointRun>>} runs
- * @param {{drop: (name: "A" | "B") => void, copy: (text: string) => void, told: boolean}} act
+ * @param {{drop: (name: "A" | "B") => void, stop: (name: "A" | "B") => void, copy: (text: string) => void, told: boolean}} act
  */
 export function showPoints(cards, panels, state, system, phases, runs, act) {
   const shown = /** @type {["A" | "B", PointRun][]} */ (Object.entries(runs));
@@ -55,8 +56,8 @@ export function showPoints(cards, panels, state, system, phases, runs, act) {
     const command = system ? commandFor(system, run.params, state.vocabulary, state.steps, act.told) : "";
     return pointCard({
       name, state, spot: run.spot, reading: run.reading, colour: phase?.colour ?? "", symbol: phase?.symbol ?? "", command,
-      note: run.note,
-    }, { drop: () => act.drop(name), copy: act.copy });
+      note: run.note, share: run.share,
+    }, { drop: () => act.drop(name), stop: () => act.stop(name), copy: act.copy });
   });
   if (!shown.length) nodes.push(textNode("p", "empty", "Click a point to see its run, and another one to compare the two."));
   cards.replaceChildren(...nodes);
