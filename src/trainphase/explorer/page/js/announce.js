@@ -31,7 +31,7 @@ export class Announcer {
  */
 export function textNode(tag, name, text = "") {
   const node = document.createElement(tag);
-  node.className = name;
+  if (name) node.className = name;
   node.textContent = text;
   return node;
 }
@@ -47,8 +47,8 @@ export function plainName(name) {
 /**
  * The card of a point: phase, place, why, and the numbers.
  * @param {{name: string, state: State, spot: Spot, reading: Reading, colour: string, symbol: string, command: string,
- *   note?: string}} of
- * @param {{drop: () => void, copy: (text: string) => void}} act
+ *   note?: string, share?: number}} of share: how far its run on the server is
+ * @param {{drop: () => void, stop: () => void, copy: (text: string) => void}} act
  */
 export function pointCard(of, act) {
   const { name, state, spot, reading } = of;
@@ -65,7 +65,10 @@ export function pointCard(of, act) {
   if (state.y) cardRow(rows, state.y.name, String(spot.y), "exact");
   if (reading.outcome) cardRow(rows, "outcome", reading.outcome === "step-limit" ? "at the horizon" : reading.outcome.replace("-", " "));
   if (reading.runSteps >= 0) cardRow(rows, "steps", String(reading.runSteps));
-  for (const [key, value] of Object.entries(reading.values)) cardRow(rows, plainName(key), plainNumber(value));
+  for (const [key, value] of Object.entries(reading.values)) {
+    // A run that escaped ends without some of its numbers.
+    if (!Number.isNaN(value)) cardRow(rows, plainName(key), plainNumber(value));
+  }
   card.append(head);
   if (reading.rule) {
     const why = Number.isFinite(reading.margin) ? `${reading.rule}; margin ${plainNumber(reading.margin)}` : reading.rule;
@@ -73,12 +76,25 @@ export function pointCard(of, act) {
   }
   card.append(rows);
   if (of.note) card.append(textNode("p", "rule", of.note));
+  if (of.share !== undefined) card.append(cardProgress(of.share, act.stop));
   if (of.command) {
     const line = textNode("div", "command");
-    line.append(textNode("code", "", of.command), cardButton("copy", "Copy the command", () => act.copy(of.command)));
+    const code = textNode("code", "", of.command);
+    code.title = of.command;
+    line.append(code, cardButton("copy", "Copy the command", () => act.copy(of.command)));
     card.append(line);
   }
   return card;
+}
+
+/** @param {number} share @param {() => void} stop */
+function cardProgress(share, stop) {
+  const line = textNode("div", "command");
+  const bar = document.createElement("progress");
+  bar.value = share;
+  bar.setAttribute("aria-label", "Run on the server");
+  line.append(bar, cardButton("stop", "Stop the run", stop));
+  return line;
 }
 
 /** @param {string} text @param {string} label @param {() => void} act */

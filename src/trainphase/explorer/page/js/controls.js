@@ -1,6 +1,7 @@
 /** The controls: what is shown, which parameters are the axes, and a slider with a number for every other one. */
 
 import { textNode } from "./announce.js";
+import { usualSize } from "./source.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./state.js").Show} Show */
@@ -206,7 +207,7 @@ export class Controls {
       name: "steps", help, units: "", kind: "int", value: usual, lo: 100, hi: 10000, scale: "log", axis: false, choices: [],
     };
     set.append(sliderField(steps, state.steps, (value) => value !== null && value >= 1 && this.acts.steps(value)));
-    const sizes = SIZES.map((n) => ({ value: String(n), text: n ? `${n} \u00d7 ${n}` : "as the screen, to 640" }));
+    const sizes = SIZES.map((n) => ({ value: String(n), text: n ? `${n} \u00d7 ${n}` : `as the screen, to ${usualSize(info)}` }));
     set.append(menuField("Points", sizes, String(state.size), (value) => this.acts.size(Number(value))));
     return set;
   }
@@ -222,7 +223,8 @@ export class Controls {
     }
     const diagram = this.doc.diagrams.find((d) => d.id === state.id);
     const size = diagram?.axes.map((axis) => axis.n).join(" \u00d7 ") ?? "";
-    set.append(rows, textNode("p", "about", `${size} points stored${diagram?.store ? ` in ${diagram.store}` : ""}`));
+    const notes = (diagram?.notes ?? []).map((note) => textNode("p", "about", note));
+    set.append(rows, ...notes, textNode("p", "about", `${size} points stored${diagram?.store ? ` in ${diagram.store}` : ""}`));
     return set;
   }
 
@@ -232,7 +234,7 @@ export class Controls {
     const stored = state.kind === "diagram";
     /** @type {[keyof Show, string][]} */
     const keys = [["lines", stored ? "Boundaries" : "Outlines"], ["theory", "Theory"], ["letters", "Letters"]];
-    keys.push(["twoStep", "Every second step"]);
+    keys.push(["twoStep", "Two-step portrait"]);
     if (state.kind === "system" && state.id === "cubic") keys.push(["orbit", "Orbit diagram"]);
     for (const [key, text] of keys) {
       const label = textNode("label", "check");

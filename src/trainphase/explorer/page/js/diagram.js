@@ -10,6 +10,7 @@ import { shareOf, ticksOf } from "./view.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const STRIP_PX = 40;
+const SHOW_MS = 60;
 // A picture stretched further than this says nothing.
 const MOST_STRETCH = 3000;
 
@@ -137,10 +138,14 @@ export class Diagram {
     }
   }
 
-  /** Points of the plane that the screen shows apart, at most `most` along a side. @param {number} most */
+  /**
+   * Points of the plane that the screen shows apart, at most `most` along a side; an even number, so that in a view that is
+   * symmetric no point lies on its middle, which is a special line of most systems.
+   * @param {number} most
+   */
   resolution(most) {
     const ratio = window.devicePixelRatio || 1;
-    const fit = (/** @type {number} */ size) => Math.max(16, Math.min(most, Math.round(size * ratio)));
+    const fit = (/** @type {number} */ size) => 2 * Math.floor(Math.max(16, Math.min(most, Math.round(size * ratio))) / 2);
     return { n: fit(this.area.width), m: this.view.y ? fit(this.area.height) : 1 };
   }
 
@@ -181,33 +186,39 @@ export class Diagram {
     this.before = { canvas: copy, view };
   }
 
-  /** Show the pixels, at the next frame. */
+  /** Show the pixels soon: each showing takes time from the workers where there are as many as cores. */
   show() {
     if (this.waits) return;
     this.waits = true;
-    requestAnimationFrame(() => {
-      this.waits = false;
-      this.context.putImageData(this.image, 0, 0);
-    });
+    setTimeout(() => requestAnimationFrame(() => {
+      if (this.waits) this.showNow();
+    }), SHOW_MS);
   }
 
   /** Show the pixels at once. */
   showNow() {
+    this.waits = false;
     this.context.putImageData(this.image, 0, 0);
   }
 
   /**
-   * @param {(pixels: Uint32Array) => void} paint
+   * Draw outlines over n x m cells, as fine as the screen.
+   * @param {Path2D} path
    * @param {number} n
    * @param {number} m
    */
-  outline(paint, n, m) {
-    [this.outlines.width, this.outlines.height] = [n, m];
+  outline(path, n, m) {
+    const ratio = window.devicePixelRatio || 1;
+    const { width, height } = this.area;
+    [this.outlines.width, this.outlines.height] = [Math.round(width * ratio), Math.round(height * ratio)];
     const context = this.outlines.getContext("2d");
     if (!context) return;
-    const image = context.createImageData(n, m);
-    paint(new Uint32Array(image.data.buffer));
-    context.putImageData(image, 0, 0);
+    const scaled = new Path2D();
+    scaled.addPath(path, new DOMMatrix([this.outlines.width / n, 0, 0, this.outlines.height / m, 0, 0]));
+    context.lineCap = "square";
+    context.lineWidth = Math.max(1, 0.9 * ratio);
+    context.strokeStyle = "rgb(16 20 24 / 75%)";
+    context.stroke(scaled);
   }
 
   clearOutlines() {
@@ -253,11 +264,12 @@ export class Diagram {
     return at.length ? `M${at.map((p) => `${p.x.toFixed(2)} ${p.y.toFixed(2)}`).join("L")}` : "";
   }
 
-  /** @param {{symbol: string, x: number, y: number}[]} letters */
+  /** @param {{symbol: string, x: number, y: number}[]} letters at values of the axes */
   letters(letters) {
-    const { left, top, width, height } = this.area;
-    this.groups.letters.replaceChildren(...letters.map(({ symbol, x, y }) =>
-      overlayElement("text", { x: left + x * width, y: top + (1 - y) * height + 5, "text-anchor": "middle" }, symbol)));
+    this.groups.letters.replaceChildren(...letters.map(({ symbol, x, y }) => {
+      const at = this.place([x, y]);
+      return overlayElement("text", { x: at.x, y: at.y + 5, "text-anchor": "middle" }, symbol);
+    }));
   }
 
   /** @param {{name: string, spot: Spot}[]} marks */
@@ -268,7 +280,9 @@ export class Diagram {
       const { x, y } = this.place(spot);
       if (x < left || x > left + width || y < top || y > top + height) continue;
       const group = overlayElement("g", { class: `mark run-${name.toLowerCase()}`, transform: `translate(${x} ${y})` });
-      group.append(overlayElement("circle", { class: "ring", r: 9 }), overlayElement("circle", { class: "centre", r: 1.5 }));
+      for (const [kind, r] of /** @type {const} */ ([["ring", 9], ["hoop", 9], ["centre", 1.5]])) {
+        group.append(overlayElement("circle", { class: kind, r }));
+      }
       group.append(overlayElement("text", { x: x > left + width - 26 ? -13 : 13, y: 4, "text-anchor": x > left + width - 26 ? "end" : "start" }, name));
       nodes.push(group);
     }

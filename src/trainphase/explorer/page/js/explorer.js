@@ -4,7 +4,7 @@ import { theoryLines } from "./kernel/answers.js";
 import { Controls } from "./controls.js";
 import { Diagram } from "./diagram.js";
 import { showFiles } from "./files.js";
-import { keyActs, pointerHands } from "./hands.js";
+import { keyActs, pointerHands, readPlace } from "./hands.js";
 import { handleKeys } from "./keyboard.js";
 import { Legend, shareText } from "./legend.js";
 import { OrbitLayer } from "./orbitlayer.js";
@@ -13,7 +13,7 @@ import { handleGestures } from "./pointer.js";
 import { PointRuns } from "./pointruns.js";
 import { Pool } from "./pool.js";
 import { Preview } from "./preview.js";
-import { diagramOf, modelDraws, firstState, parameterSpan, systemOf, usualParams } from "./source.js";
+import { diagramOf, modelDraws, firstState, parameterSpan, systemOf, usualParams, usualSize } from "./source.js";
 import { ViewHistory } from "./state.js";
 import { StoredLabels, nearestIndices } from "./stored.js";
 import { sameSpan, spanHolds, valueAt } from "./view.js";
@@ -24,7 +24,6 @@ import { sameSpan, spanHolds, valueAt } from "./view.js";
 /** @typedef {import("./announce.js").Announcer} Announcer */
 
 const MOST_WORKERS = 8;
-const MOST_POINTS = 640;
 const STILL_MS = 120;
 
 /** @param {string} id */
@@ -32,6 +31,21 @@ export function pageElement(id) {
   const node = document.getElementById(id);
   if (!node) throw new Error(`the page lacks its element ${id}`);
   return node;
+}
+
+/**
+ * Call when the size of a node is another one than before.
+ * @param {HTMLElement} node
+ * @param {() => void} act
+ * @param {boolean} [across] the width only
+ */
+function onResize(node, act, across = false) {
+  const size = () => (across ? String(node.clientWidth) : `${node.clientWidth} ${node.clientHeight}`);
+  let last = size();
+  new ResizeObserver(() => {
+    if (size() !== last) act();
+    last = size();
+  }).observe(node);
 }
 
 /** Everything on the page. */
@@ -59,6 +73,8 @@ export class Explorer {
     this.stored = null;
     /** @type {{x: number, y: number} | null} at shares of the plot */
     this.cursor = null;
+    /** @type {{x: number, y: number} | null} the place that was read last */
+    this.hovered = null;
     this.changed = () => {};
     this.address = () => location.href;
     this.timer = 0;
@@ -74,15 +90,22 @@ export class Explorer {
     showFiles(this);
     this.open();
     // Sizes change with the window, the fonts and the panels beside.
-    new ResizeObserver(() => this.refresh()).observe(this.diagram.host);
-    new ResizeObserver(() => this.points.show()).observe(pageElement("panels"));
+    onResize(this.diagram.host, () => this.refresh());
+    onResize(pageElement("panels"), () => this.points.show(), true);
   }
 
   get vocabulary() {
     return this.doc.vocabularies[this.state.vocabulary];
   }
 
-  /** The colour of points without a run. */
+  /** What points without a phase are. */
+  get none() {
+    return this.stored
+      ? { label: "not computed", definition: "nothing is stored here, or these parameters describe no run" }
+      : { label: "no run", definition: "these parameters describe no run" };
+  }
+
+  /** The colour of points without a phase. */
   get noColour() {
     return getComputedStyle(document.documentElement).getPropertyValue("--none").trim() || "#cccccc";
   }
@@ -102,7 +125,7 @@ export class Explorer {
     this.stored = stored ? new StoredLabels(stored, () => this.refresh(), (sentence) => this.problem(sentence)) : null;
     this.stored?.load().then(() => this.points.update());
     this.controls.fill(this.state);
-    this.legend.fill(this.vocabulary.phases, this.vocabulary.question);
+    this.legend.fill(this.vocabulary.phases, this.vocabulary.question, this.none);
     const name = stored ? `${stored.system}, stored` : this.state.id;
     const axes = [this.state.x.name, this.state.y?.name].filter(Boolean).join(" and ");
     this.diagram.host.setAttribute("aria-label", `Phase diagram of ${name} over ${axes}`);
@@ -169,7 +192,7 @@ export class Explorer {
     this.pool.cancel();
     clearTimeout(this.timer);
     this.problem("");
-    plane.begin(view, state.size || MOST_POINTS, clean);
+    plane.begin(view, state.size || usualSize(systemOf(this.doc, state)), clean);
     diagram.showNow();
     this.drawOver();
     const system = systemOf(this.doc, state);
@@ -208,7 +231,10 @@ export class Explorer {
     const up = axes[1] ? nearestIndices(axes[1], plane.ys) : new Int32Array(1);
     const spread = Math.abs(across[across.length - 1] - across[0]) / across.length;
     const level = Math.max(0, Math.floor(Math.log2(Math.max(spread, 1))));
-    const here = stored.want(level, [across[0], across[across.length - 1]], [up[0], up[up.length - 1]]);
+    // Tiles are asked for where the view comes to rest, not on the way.
+    if (this.moving) this.timer = window.setTimeout(() => this.refresh(), STILL_MS);
+    const ends = (/** @type {Int32Array} */ list) => /** @type {[number, number]} */ ([list[0], list[list.length - 1]]);
+    const here = this.moving ? stored.has(level) : stored.want(level, ends(across), ends(up));
     plane.take((i, j) => stored.code(across[i], up[j], level));
     if (here) this.finish();
   }
@@ -222,9 +248,11 @@ export class Explorer {
     this.legend.shares(shares);
     plane.findLetters();
     this.drawOver();
-    if (state.show.lines && state.kind === "system") plane.outline("#101418");
+    if (state.show.lines && state.kind === "system") plane.outline();
     this.setStage("complete");
     const said = this.vocabulary.phases.flatMap((p, k) => (shares[k] > 0 ? [`${p.label} ${shareText(shares[k])}`] : []));
+    if (this.hovered) readPlace(this, this.hovered.x, this.hovered.y, false);
+    if (state.kind === "system") window.setTimeout(() => this.preview.warm(state, this.vocabulary.phases.length), 0);
     this.announcer.say(`Complete: ${said.join(", ")}.`);
   }
 
@@ -251,14 +279,17 @@ export class Explorer {
 
   theory() {
     const { state } = this;
-    // Lines are asked for beyond the view, so that they run out of it.
-    const wide = (/** @type {import("./view.js").Span} */ span) => ({ ...span, lo: valueAt(span, -1), hi: valueAt(span, 2) });
-    try {
-      const all = theoryLines(state.id, state.params, wide(state.x), state.y ? wide(state.y) : null);
-      return all;
-    } catch {
-      return [];
-    }
+    const { x, y } = state;
+    // Lines are asked for beyond the view, so that they run out of it however steep they are.
+    const wide = (/** @type {import("./view.js").Span} */ span, /** @type {number} */ more) => {
+      const room = span.log ? 1 : more;
+      return { ...span, lo: valueAt(span, -room), hi: valueAt(span, 1 + room) };
+    };
+    return theoryLines(state.id, state.params, wide(x, 1), y ? wide(y, 200) : null).filter(({ points }) => {
+      const across = points.map((p) => p[0]);
+      const up = y ? points.map((p) => p[1]) : [];
+      return Math.max(...across) >= x.lo && Math.min(...across) <= x.hi && (!y || (Math.max(...up) >= y.lo && Math.min(...up) <= y.hi));
+    });
   }
 
   /** @param {string} name */
@@ -376,12 +407,21 @@ export class Explorer {
     if (box) box.checked = on;
     this.changed();
     if (key === "twoStep") this.points.show();
-    else if (key === "orbit") this.refresh(true);
+    else if (key === "orbit") this.setOrbit(on);
     else {
-      if (on && key === "lines" && state.kind === "system") plane.outline("#101418");
+      if (on && key === "lines" && state.kind === "system") plane.outline();
       else if (key === "lines") this.diagram.clearOutlines();
       this.drawOver();
     }
+  }
+
+  /** The orbit diagram is over one axis: the start goes from the axes, and comes back after it. @param {boolean} on */
+  setOrbit(on) {
+    const { state } = this;
+    const info = systemOf(this.doc, state);
+    if (!info?.y) return;
+    if (on && state.x.name !== info.x.name) this.setAxis("x", info.x.name);
+    this.setAxis("y", on ? null : info.y.name);
   }
 
   /** A face for tests: what is shown, and a way to select; nothing else changes by it. */

@@ -3,6 +3,8 @@
 import { resetView, undoView, zoomAbout } from "./hands.js";
 import { figureSvg, planeCsv, pngOf, saveFile } from "./save.js";
 import { sharesOf } from "./paint.js";
+import { diagramOf } from "./source.js";
+import { axisValues } from "./stored.js";
 
 /** @typedef {import("./explorer.js").Explorer} Explorer */
 
@@ -72,8 +74,25 @@ function themeButton(explorer) {
 }
 
 /** @param {Explorer} explorer */
+function systemName(explorer) {
+  return diagramOf(explorer.doc, explorer.state)?.system ?? explorer.state.id;
+}
+
+/** The labels that are seen: of a stored diagram those that are stored, each once. @param {Explorer} explorer */
+function seenPlane(explorer) {
+  const { state, plane, stored } = explorer;
+  const axes = diagramOf(explorer.doc, state)?.axes;
+  if (!stored || !axes) return plane;
+  const inside = (/** @type {import("./source.js").Axis | undefined} */ axis, /** @type {import("./view.js").Span | null} */ span) =>
+    [...(axis ? axisValues(axis) : [0]).entries()].filter(([, v]) => !span || (v >= span.lo && v <= span.hi));
+  const [across, up] = [inside(axes[0], state.x), inside(axes[1], state.y)];
+  const codes = Uint8Array.from(up.flatMap(([j]) => across.map(([i]) => stored.code(i, j, 0))));
+  return { xs: across.map(([, x]) => x), ys: up.map(([, y]) => y), codes, runSteps: [], n: across.length, m: up.length };
+}
+
+/** @param {Explorer} explorer */
 function seenName(explorer) {
-  return `${explorer.state.id}-${explorer.state.vocabulary}`.replace(/[^\w.-]+/g, "-");
+  return `${systemName(explorer)}-${explorer.state.vocabulary}`.replace(/[^\w.-]+/g, "-");
 }
 
 /**
@@ -82,13 +101,15 @@ function seenName(explorer) {
  * @param {string} kind png, svg, csv or json
  */
 async function saveSeen(explorer, kind) {
-  const { state, plane, vocabulary } = explorer;
+  const { state, vocabulary } = explorer;
   const labels = vocabulary.phases.map((phase) => phase.label);
   const name = `trainphase-${seenName(explorer)}`;
   if (kind === "csv") {
+    const plane = seenPlane(explorer);
     const named = { xName: state.x.name, yName: state.y?.name ?? "", xs: plane.xs, ys: plane.ys, codes: plane.codes, labels };
     saveFile(`${name}.csv`, planeCsv(named), "text/csv");
   } else if (kind === "json") {
+    const plane = seenPlane(explorer);
     const shares = Object.fromEntries(sharesOf(plane.codes).slice(0, labels.length).map((share, k) => [labels[k], share]));
     const all = {
       version: explorer.doc.version, address: explorer.address(), ...state, phases: labels, shares, points: explorer.points.exported(),
@@ -114,7 +135,7 @@ function seenFigure(explorer) {
   const plots = /** @type {NodeListOf<SVGSVGElement>} */ (document.querySelectorAll("#panels svg"));
   const parts = [{ canvas: picture, overlay: diagram.overlay, x: left, y: top, width, height }, ...[...plots].map((overlay) => ({ overlay }))];
   const params = Object.entries(state.params).map(([key, value]) => `${key}=${value}`).join(" ");
-  const caption = `${state.id}  ${params}  ${state.steps} steps  trainphase ${doc.version}`;
+  const caption = `${systemName(explorer)}  ${params}  ${state.steps} steps  trainphase ${doc.version}`;
   const background = getComputedStyle(document.body).backgroundColor;
   return figureSvg(parts, caption, background);
 }

@@ -132,7 +132,8 @@ export function readPlace(explorer, x, y, aloud) {
   const { plane, state, stored } = explorer;
   const line = document.getElementById("readout");
   if (!line) return;
-  if (!(x >= 0 && y >= 0)) {
+  explorer.hovered = x >= 0 && y >= 0 ? { x, y } : null;
+  if (!explorer.hovered) {
     line.textContent = "";
     return;
   }
@@ -140,7 +141,7 @@ export function readPlace(explorer, x, y, aloud) {
   const width = (state.x.hi - state.x.lo) / plane.n;
   const words = [`${state.x.name} ${numberText(cell.x, width)}`];
   if (state.y) words.push(`${state.y.name} ${numberText(cell.y, (state.y.hi - state.y.lo) / plane.m)}`);
-  words.push(explorer.vocabulary.phases[cell.code]?.label ?? "no run");
+  words.push(explorer.vocabulary.phases[cell.code]?.label ?? explorer.none.label);
   if (cell.steps >= 0) words.push(`${cell.steps} steps`);
   if (stored) words.push(...explorer.points.storedWords(cell));
   line.textContent = words.join("  \u00b7  ");

@@ -24,15 +24,15 @@ export class Legend {
   /**
    * @param {Phase[]} phases
    * @param {string} question
+   * @param {{label: string, definition: string}} none points without a phase
    */
-  fill(phases, question) {
+  fill(phases, question, none) {
     this.only = -1;
     this.items.clear();
     this.usual = question;
     this.words.textContent = question;
     const rows = phases.map((phase, code) => this.row(phase, code));
-    const none = { label: "no run", definition: "these parameters describe no run", colour: "", symbol: "" };
-    this.list.replaceChildren(...rows, this.row(none, NOT_COMPUTED));
+    this.list.replaceChildren(...rows, this.row({ ...none, colour: "", symbol: "" }, NOT_COMPUTED));
   }
 
   /** @param {Phase} phase @param {number} code */

@@ -3,6 +3,7 @@
 import { addressOf, readAddress } from "./address.js";
 import { Announcer } from "./announce.js";
 import { Explorer } from "./explorer.js";
+import { servePieces } from "./pool.js";
 import { readDocument, stateFrom } from "./source.js";
 
 /** Start on the document of this page. */
@@ -35,13 +36,18 @@ function startExplorer() {
   explorer.begin();
 }
 
-try {
-  startExplorer();
-} catch (error) {
-  const problem = document.getElementById("problem");
-  if (problem) {
-    problem.hidden = false;
-    problem.textContent = error instanceof Error ? error.message : String(error);
+function startPage() {
+  try {
+    startExplorer();
+  } catch (error) {
+    const problem = document.getElementById("problem");
+    if (problem) {
+      problem.hidden = false;
+      problem.textContent = error instanceof Error ? error.message : String(error);
+    }
+    throw error;
   }
-  throw error;
 }
+
+if (typeof document === "undefined") servePieces();
+else startPage();

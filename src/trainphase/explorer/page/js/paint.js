@@ -71,38 +71,57 @@ export function paintAll(pixels, labels, table) {
 }
 
 /**
- * Outlines where phases meet; where they meet everywhere, as on a fractal boundary, there are none to draw.
- * @param {Uint32Array} pixels
+ * Outlines where phases meet, as a path over cells of size 1, the highest row at the top. Where phases meet everywhere, as on
+ * a fractal boundary, there are none to draw, nor around a lone point.
  * @param {Labels} labels
- * @param {number} ink
  */
-export function paintOutlines(pixels, labels, ink) {
+export function outlinePath(labels) {
   const { n, m, codes } = labels;
-  pixels.fill(0);
   const edge = new Uint8Array(n * m);
   for (let j = 0; j + 1 < m; j++) {
     for (let i = 0; i + 1 < n; i++) {
       const k = j * n + i;
-      const code = codes[k];
-      if (code !== codes[k + 1] || code !== codes[k + n]) edge[k] = 1;
+      if (codes[k] !== codes[k + 1] || codes[k] !== codes[k + n]) edge[k] = 1;
     }
   }
-  const reach = 3;
-  for (let j = 0; j < m; j++) {
-    for (let i = 0; i < n; i++) {
-      if (!edge[j * n + i]) continue;
-      let near = 0;
-      for (let v = Math.max(0, j - reach); v <= Math.min(m - 1, j + reach); v++) {
-        for (let u = Math.max(0, i - reach); u <= Math.min(n - 1, i + reach); u++) near += edge[v * n + u];
+  const path = new Path2D();
+  for (let j = 0; j + 1 < m; j++) {
+    for (let i = 0; i + 1 < n; i++) {
+      const k = j * n + i;
+      if (!edge[k] || !onLine(edge, n, m, i, j)) continue;
+      if (codes[k] !== codes[k + 1]) {
+        path.moveTo(i + 1, m - j);
+        path.lineTo(i + 1, m - 1 - j);
       }
-      if (near <= 20) pixels[(m - 1 - j) * n + i] = ink;
+      if (codes[k] !== codes[k + n]) {
+        path.moveTo(i, m - 1 - j);
+        path.lineTo(i + 1, m - 1 - j);
+      }
     }
   }
+  return path;
 }
 
-/** @param {string} colour @param {number} alpha */
-export function inkWord(colour, alpha) {
-  return colourWord(colour, alpha);
+/**
+ * True where the edges around a cell look like a line: it goes on to the rim of its neighbourhood, and does not fill it.
+ * @param {Uint8Array} edge
+ * @param {number} n
+ * @param {number} m
+ * @param {number} i
+ * @param {number} j
+ */
+function onLine(edge, n, m, i, j) {
+  const reach = 3;
+  let near = 0;
+  let rim = 0;
+  for (let v = Math.max(0, j - reach); v <= Math.min(m - 1, j + reach); v++) {
+    for (let u = Math.max(0, i - reach); u <= Math.min(n - 1, i + reach); u++) {
+      if (!edge[v * n + u]) continue;
+      near += 1;
+      if (Math.abs(v - j) === reach || Math.abs(u - i) === reach) rim += 1;
+    }
+  }
+  return rim >= 2 && near >= 6 && near <= 20;
 }
 
 /**
@@ -139,7 +158,7 @@ export function letterPlaces(labels, room) {
   const kept = [];
   for (const k of order) {
     const [code, i, j] = [codes[k], k % n, Math.floor(k / n)];
-    const near = kept.some((o) => Math.hypot(o.i - i, o.j - j) < (o.code === code ? 5 * least + o.away : 2 * least));
+    const near = kept.some((o) => Math.hypot(o.i - i, o.j - j) < (o.code === code ? 5 * least + 1.6 * o.away : 2 * least));
     if (!near) kept.push({ code, i, j, away: away[k] });
     if (kept.length >= 14) break;
   }

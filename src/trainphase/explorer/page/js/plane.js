@@ -1,7 +1,7 @@
 /** The labels that are shown: their codes, where they lie, and their picture. */
 
 import {
-  NOT_COMPUTED, NOT_YET, colourTable, inkWord, letterPlaces, paintAll, paintOutlines, paintSquares, sharesOf,
+  NOT_COMPUTED, NOT_YET, colourTable, letterPlaces, outlinePath, paintAll, paintSquares, sharesOf,
 } from "./paint.js";
 import { cellMiddles, valueAt } from "./view.js";
 
@@ -15,7 +15,7 @@ import { cellMiddles, valueAt } from "./view.js";
 
 // A preview goes when every second point is known.
 const FINE_STRIDE = 2;
-const LETTER_ROOM = 0.026;
+const LETTER_ROOM = 0.028;
 
 /** A plane of labels over a view. */
 export class Plane {
@@ -102,7 +102,10 @@ export class Plane {
           this.complete = true;
           this.diagram.showNow();
           tell.done();
-        } else if (stride <= FINE_STRIDE) tell.level(stride);
+        } else {
+          this.diagram.showNow();
+          if (stride <= FINE_STRIDE) tell.level(stride);
+        }
       },
       failed: tell.failed,
     });
@@ -135,10 +138,9 @@ export class Plane {
     this.diagram.showNow();
   }
 
-  /** Outlines of the complete picture. @param {string} ink */
-  outline(ink) {
-    if (!this.complete || this.m < 2) return;
-    this.diagram.outline((pixels) => paintOutlines(pixels, this, inkWord(ink, 190)), this.n, this.m);
+  /** Outlines of the complete picture. */
+  outline() {
+    if (this.complete && this.m > 1) this.diagram.outline(outlinePath(this), this.n, this.m);
   }
 
   /** Find places for the letters of the phases. */

@@ -12,6 +12,20 @@ import { axisValues, nearestIndices } from "./stored.js";
 /** @typedef {import("./points.js").PointRun} PointRun */
 /** @typedef {"A" | "B"} PointName */
 
+// What a line has room for, the first that there are; and what is said elsewhere or is a code.
+const STORED_FIRST = ["slope", "curvature", "lyapunov", "loss", "period", "run_steps"];
+const STORED_APART = ["margin", "rule", "settled", "run_steps"];
+
+/**
+ * @param {string} label
+ * @param {Record<string, number>} values
+ * @returns {import("./announce.js").Reading}
+ */
+function storedReading(label, values) {
+  const shown = Object.fromEntries(Object.entries(values).filter(([name]) => !STORED_APART.includes(name)));
+  return { label, margin: values.margin ?? NaN, rule: "as stored", runSteps: values.run_steps ?? -1, outcome: "", values: shown };
+}
+
 /** What is known of the points that are chosen. */
 export class PointRuns {
   /** @param {Explorer} explorer */
@@ -103,9 +117,7 @@ export class PointRuns {
     const at = { x: axisValues(diagram.axes[0])[Math.max(i, 0)], y: diagram.axes[1] ? axisValues(diagram.axes[1])[Math.max(j, 0)] : 0 };
     const code = stored.code(i, j, 0);
     const phase = explorer.vocabulary.phases[code];
-    const reading = {
-      label: phase?.label ?? "not computed", margin: NaN, rule: "as stored", runSteps: -1, outcome: "", values: stored.values(i, j),
-    };
+    const reading = storedReading(phase?.label ?? "not computed", stored.values(i, j));
     const params = paramsAt(state, at);
     /** @type {PointRun} */
     const run = { spot: at, reading, code: phase ? code : NOT_COMPUTED, path: null, note: "", params };
@@ -114,7 +126,7 @@ export class PointRuns {
     this.pathOf(name, run, diagram);
     stored.allValues(i, j).then((values) => {
       if (this.runs[name] !== run) return;
-      reading.values = values;
+      Object.assign(reading, storedReading(reading.label, values));
       this.show();
     }, () => {});
   }
@@ -132,20 +144,27 @@ export class PointRuns {
       } catch {
         run.note = "";
       }
-    } else if (doc.server?.run) {
+    } else if (doc.server?.run && diagram.run !== false) {
       const asked = new AbortController();
       this.asked[name] = asked;
-      run.note = "Running on the server.";
+      run.note = "Running on the server";
+      run.share = 0;
+      // The server knows the parameters of its diagram: it is told the place.
+      const place = Object.fromEntries(diagram.axes.map((axis) => [axis.name, Number(run.params[axis.name])]));
       const progress = (/** @type {number} */ share) => {
-        run.note = `Running on the server: ${Math.round(100 * share)} %. Escape stops it.`;
-        this.show();
+        run.share = share;
+        const bar = document.querySelector(`.card.run-${name.toLowerCase()} progress`);
+        if (bar) /** @type {HTMLProgressElement} */ (bar).value = share;
       };
-      runOnServer({ diagram: diagram.id, params: run.params }, progress, asked.signal).then((path) => {
+      runOnServer({ diagram: diagram.id, params: place }, progress, asked.signal).then((path) => {
         run.path = path;
         run.note = "";
       }, (error) => {
-        run.note = asked.signal.aborted ? "" : `The server did not run it: ${error instanceof Error ? error.message : error}.`;
-      }).finally(() => this.runs[name] === run && this.show());
+        run.note = asked.signal.aborted ? "The run was stopped." : `The server did not run it: ${error instanceof Error ? error.message : error}.`;
+      }).finally(() => {
+        run.share = undefined;
+        if (this.runs[name] === run) this.show();
+      });
     }
   }
 
@@ -161,6 +180,7 @@ export class PointRuns {
     const told = Boolean(info && info.vocabularies.length > 1);
     showPoints(cards, panels, state, system, explorer.vocabulary.phases, this.runs, {
       drop: (name) => this.drop(name),
+      stop: (name) => this.asked[name]?.abort(),
       copy: (text) => explorer.copy(text, "the command"),
       told,
     });
@@ -174,7 +194,8 @@ export class PointRuns {
     const [i] = nearestIndices(diagram.axes[0], [cell.x]);
     const [j] = diagram.axes[1] ? nearestIndices(diagram.axes[1], [cell.y]) : [0];
     if (i < 0 || j < 0) return [];
-    return Object.entries(stored.values(i, j)).slice(0, 3).map(([name, value]) => `${name} ${plainNumber(value)}`);
+    const values = stored.values(i, j);
+    return STORED_FIRST.filter((name) => name in values).slice(0, 3).map((name) => `${name.replace("_", " ")} ${plainNumber(values[name])}`);
   }
 
   /** The points with their runs, as numbers. */

@@ -14,7 +14,8 @@ import { cubicStep } from "./systems/cubic.js";
 /** @typedef {import("./source.js").Draws} Draws */
 /** @typedef {import("./announce.js").Reading} Reading */
 /** @typedef {import("./plots/panels.js").Trajectory} Trajectory */
-/** @typedef {{spot: Spot, reading: Reading, code: number, path: Trajectory | null, note: string, params: Params}} PointRun */
+/** @typedef {{spot: Spot, reading: Reading, code: number, path: Trajectory | null, note: string, share?: number,
+ *   params: Params}} PointRun share: how far a run on the server is */
 
 // A run is drawn to its end, and no further than this.
 const MOST_STEPS = 20000;
@@ -30,10 +31,11 @@ const LEAST_STEPS = 25;
  */
 export function runPoint(state, system, spot, draws) {
   const params = paramsAt(state, spot);
-  const answer = answerPoint(system, state.vocabulary, params, state.steps, draws);
+  const axes = [state.x.name, state.y?.name ?? ""];
+  const answer = answerPoint(system, state.vocabulary, params, state.steps, draws, axes);
   const ended = answer.outcome === "converged" || answer.outcome === "escaped";
   const count = Math.min(MOST_STEPS, Math.max(LEAST_STEPS, ended ? answer.runSteps : state.steps));
-  const path = answer.outcome === "not-admissible" ? null : trajectory(system, params, count, draws);
+  const path = answer.outcome === "not-admissible" ? null : trajectory(system, params, count, draws, axes);
   return { spot, reading: answer, code: answer.code, path, note: "", params };
 }
 
@@ -45,7 +47,7 @@ export function runPoint(state, system, spot, draws) {
  * @param {string} system
  * @param {Phase[]} phases
  * @param {Partial<Record<"A" | "B", PointRun>>} runs
- * @param {{drop: (name: "A" | "B") => void, copy: (text: string) => void, told: boolean}} act
+ * @param {{drop: (name: "A" | "B") => void, stop: (name: "A" | "B") => void, copy: (text: string) => void, told: boolean}} act
  */
 export function showPoints(cards, panels, state, system, phases, runs, act) {
   const shown = /** @type {["A" | "B", PointRun][]} */ (Object.entries(runs));
@@ -54,8 +56,8 @@ export function showPoints(cards, panels, state, system, phases, runs, act) {
     const command = system ? commandFor(system, run.params, state.vocabulary, state.steps, act.told) : "";
     return pointCard({
       name, state, spot: run.spot, reading: run.reading, colour: phase?.colour ?? "", symbol: phase?.symbol ?? "", command,
-      note: run.note,
-    }, { drop: () => act.drop(name), copy: act.copy });
+      note: run.note, share: run.share,
+    }, { drop: () => act.drop(name), stop: () => act.stop(name), copy: act.copy });
   });
   if (!shown.length) nodes.push(textNode("p", "empty", "Click a point to see its run, and another one to compare the two."));
   cards.replaceChildren(...nodes);
@@ -100,13 +102,13 @@ export async function runOnServer(request, progress, signal) {
 
 /** @param {any} given @returns {Trajectory} */
 function givenTrajectory(given) {
-  const series = given.series ?? given;
   const numbers = (/** @type {unknown} */ list) =>
     Float64Array.from(Array.isArray(list) ? list : [], (v) => (typeof v === "number" ? v : NaN));
-  const loss = numbers(series.loss);
-  const times = Array.isArray(given.times) ? numbers(given.times) : Float64Array.from(loss, (_, k) => k);
+  const [times, loss, curvature] = [numbers(given.times), numbers(given.loss), numbers(given.curvature)];
+  const residual = numbers(given.series?.residual);
+  const plane = residual.length > 0 && residual.length === curvature.length;
   return {
-    times, loss, curvature: numbers(series.curvature), residual: numbers(series.residual), x: numbers(given.x), y: numbers(given.y),
-    escapedAt: given.escapedAt ?? -1, names: given.names ?? { x: "", y: "" }, portrait: given.portrait ?? "none",
+    times, loss, curvature, residual, x: plane ? residual : new Float64Array(0), y: plane ? curvature : new Float64Array(0),
+    escapedAt: given.escapedAt ?? -1, names: { x: "residual", y: "curvature" }, portrait: plane ? "plane" : "none",
   };
 }

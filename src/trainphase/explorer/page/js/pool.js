@@ -166,8 +166,22 @@ function hereHand(message, done) {
   }, 0);
 }
 
+/** A worker runs this very script: one text holds the page and its kernels, and starts as what it finds itself to be. */
 function startWorker() {
-  const text = document.getElementById("trainphase-worker")?.textContent;
-  if (!text) return new Worker("js/worker.js", { type: "module" });
+  const text = document.querySelector("script[type=module]:not([src])")?.textContent;
+  if (!text) return new Worker("js/main.js", { type: "module" });
   return new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+}
+
+/** In a worker: answer pieces as they come. */
+export function servePieces() {
+  self.addEventListener("message", (event) => {
+    const { id, system, vocabulary, params, xName, xs, yName, ys, steps, draws } = event.data;
+    try {
+      const { codes, runSteps } = answerPlane(system, vocabulary, params, xName, xs, yName, ys, steps, draws);
+      self.postMessage({ id, codes, runSteps }, { transfer: [codes.buffer, runSteps.buffer] });
+    } catch (error) {
+      self.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
+    }
+  });
 }

@@ -8,7 +8,7 @@ import { colourParts } from "./paint.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./source.js").Phase} Phase */
-/** @typedef {{program: WebGLProgram, place: (name: string) => WebGLUniformLocation | null}} Shader */
+/** @typedef {{program: WebGLProgram, ready: boolean, place: (name: string) => WebGLUniformLocation | null}} Shader */
 
 // Single precision tells the points of a wider view apart, and no others.
 const NARROWEST_PREVIEW = 0.01;
@@ -45,10 +45,11 @@ export class Preview {
   constructor(canvas) {
     this.canvas = canvas;
     this.gl = canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: false });
+    this.parallel = this.gl?.getExtension("KHR_parallel_shader_compile") ?? null;
     /** @type {Map<string, Shader | null>} */
     this.shaders = new Map();
     // The share of the screen's pixels that a frame has time for.
-    this.scale = 0.5;
+    this.scale = 0.3;
     this.milliseconds = 0;
     canvas.hidden = true;
     canvas.addEventListener("webglcontextlost", () => {
@@ -72,7 +73,7 @@ export class Preview {
     const { gl, canvas } = this;
     if (!gl || !state.y || !wideEnough(state)) return false;
     const shader = this.shader(state, phases.length);
-    if (!shader) return false;
+    if (!shader || !this.isReady(shader)) return false;
     const began = performance.now();
     canvas.width = Math.max(32, Math.round(size.n * this.scale));
     canvas.height = Math.max(32, Math.round(size.m * this.scale));
@@ -98,6 +99,23 @@ export class Preview {
     this.scale = Math.min(1, Math.max(0.08, 0.5 * this.scale + 0.5 * better));
     canvas.hidden = false;
     return true;
+  }
+
+  /** Make the shader of what is shown before it is needed. @param {State} state @param {number} phases */
+  warm(state, phases) {
+    if (this.parallel && wideEnough(state)) this.shader(state, phases);
+  }
+
+  /**
+   * Whether a shader has been made. Where the browser makes it beside its other work, it is not waited for.
+   * @param {Shader} shader
+   */
+  isReady(shader) {
+    const { gl } = this;
+    if (shader.ready || !gl) return shader.ready;
+    if (this.parallel && !gl.getProgramParameter(shader.program, this.parallel.COMPLETION_STATUS_KHR)) return false;
+    shader.ready = gl.getProgramParameter(shader.program, gl.LINK_STATUS);
+    return shader.ready;
   }
 
   /** @param {State} state @param {number} phases */
@@ -133,12 +151,11 @@ function makeShader(gl, fragment) {
     gl.attachShader(program, part);
   }
   gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return null;
   /** @type {Map<string, WebGLUniformLocation | null>} */
   const places = new Map();
   const place = (/** @type {string} */ name) => {
     if (!places.has(name)) places.set(name, gl.getUniformLocation(program, name));
     return places.get(name) ?? null;
   };
-  return { program, place };
+  return { program, ready: false, place };
 }

@@ -24,13 +24,16 @@ import { SHOWN } from "./state.js";
 /**
  * @typedef {{id: string, title?: string, system: string, params: Params, vocabulary: string, axes: Axis[], labels: Packed,
  *   fields?: Record<string, Field>, boundaries?: {between: string[], points: number[][]}[], theory?: TheoryLine[],
- *   steps?: number, live?: boolean, store?: string}} Diagram
+ *   steps?: number, live?: boolean, run?: boolean, notes?: string[], store?: string}} Diagram
  */
 /**
  * @typedef {{version: string, title: string, vocabularies: Record<string, Vocabulary>, systems: Record<string, SystemInfo>,
  *   diagrams: Diagram[], open: {system?: string, diagram?: string}, server: {run: boolean} | null}} PageDocument
  */
 /** @typedef {ReturnType<typeof import("./address.js").readAddress>} Address */
+
+const MOST_POINTS = 640;
+const MOST_POINTS_COSTLY = 128;
 
 /** The document in the page. @returns {PageDocument} */
 export function readDocument() {
@@ -95,13 +98,18 @@ export function firstState(doc, kind, id) {
     const d = doc.diagrams.find((item) => item.id === id) ?? doc.diagrams[0];
     const y = d.axes.length > 1 ? axisSpan(d.axes[1]) : null;
     const steps = d.steps ?? 400;
-    return { ...common, id: d.id, vocabulary: d.vocabulary, params: { ...d.params }, x: axisSpan(d.axes[0]), y, steps };
+    return { ...common, id: d.id, vocabulary: d.vocabulary, params: givenParams(d.params), x: axisSpan(d.axes[0]), y, steps };
   }
   const info = doc.systems[id];
   const x = parameterSpan(info, info.x.name);
   const y = info.y ? parameterSpan(info, info.y.name) : null;
   const steps = info.horizons?.[info.vocabulary] ?? info.steps;
   return { ...common, vocabulary: info.vocabulary, params: usualParams(info, x.name, y?.name), x, y, steps };
+}
+
+/** Parameters that have a value. @param {Record<string, number | string | null>} params @returns {Params} */
+function givenParams(params) {
+  return /** @type {Params} */ (Object.fromEntries(Object.entries(params).filter(([, value]) => value !== null)));
 }
 
 /**
@@ -204,8 +212,13 @@ export async function unpack(packed) {
  * @returns {Draws | undefined}
  */
 export function modelDraws(info, params) {
-  const wanted = info.draws?.find((d) => d.D === params.D && d.P === params.P && d.seed === params.seed) ?? info.draws?.[0];
-  if (!wanted) return undefined;
+  const wanted = info.draws?.find((d) => d.D === params.D && d.P === params.P && d.seed === (params.seed ?? 0));
+  if (!wanted || (params.symmetry ?? wanted.symmetry) !== wanted.symmetry) return undefined;
   const numbers = (/** @type {string} */ text) => new Float64Array(packedBytes(text).buffer);
   return { D: wanted.D, P: wanted.P, Q: numbers(wanted.Q), z: numbers(wanted.z), J: numbers(wanted.J) };
+}
+
+/** Points along a side where none are asked for: fewer of a system whose step costs more. @param {SystemInfo | null} info */
+export function usualSize(info) {
+  return info?.draws ? MOST_POINTS_COSTLY : MOST_POINTS;
 }

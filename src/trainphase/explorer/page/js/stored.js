@@ -70,6 +70,11 @@ export class StoredLabels {
     return whole.codes[levelIndex(i, wholeLevel, this.n) * whole.m + levelIndex(j, wholeLevel, this.m)];
   }
 
+  /** Whether a level is here as a whole. @param {number} level */
+  has(level) {
+    return level >= this.wholeLevel || !this.diagram.labels.remote;
+  }
+
   /**
    * Ask for the tiles of a range of points; true when all are here.
    * @param {number} level
@@ -77,7 +82,7 @@ export class StoredLabels {
    * @param {[number, number]} up
    */
   want(level, across, up) {
-    if (level >= this.wholeLevel || !this.diagram.labels.remote) return true;
+    if (this.has(level)) return true;
     let here = true;
     const ends = (/** @type {[number, number]} */ range, /** @type {number} */ n) =>
       range.map((k) => Math.floor(levelIndex(Math.min(n - 1, Math.max(0, k)), level, n) / TILE));
