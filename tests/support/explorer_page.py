@@ -1,4 +1,4 @@
-"""A small page for tests of what is done with pages: a style, modules that import one another, and a worker."""
+"""A small page for tests of what is done with pages: a style, and modules that import one another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ FILES = {
         '/** Starts. */\nimport {\n  twice,\n  LIMIT,\n} from "./kernel/numbers.js";\nimport { sum } from "./kernel/sums.js";\n\n'
         '// A comment.\nconst TEXT = "http://x"; // stays\n/** @type {import("./a.js").A} */ (TEXT);\nsum(twice(LIMIT), 1);\n'
     ),
-    "js/worker.js": 'import { sum } from "./kernel/sums.js";\nself.onmessage = () => self.postMessage(sum(1, 2));\n',
     "js/kernel/sums.js": (
         'import { twice } from "./numbers.js";\n\n/**\n * Adds.\n */\nexport function sum(a, b) {\n  return twice(a) + b;\n}\n'
     ),

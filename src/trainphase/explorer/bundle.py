@@ -1,9 +1,9 @@
 """One HTML text of the page: its style, its scripts and the document inside, with a policy that allows nothing else.
 
 ``page/index.html`` has one ``<link rel="stylesheet" href="style.css">`` and one ``<script type="module"
-src="js/main.js"></script>``; they are replaced by what they name. The modules that ``js/main.js`` and ``js/worker.js``
-import are put behind one another, each after those that it imports, so all share one scope: a name that two modules
-declare is an error. Imports are named, exports stand at the declaration, and comments take lines of their own.
+src="js/main.js"></script>``; they are replaced by what they name. The modules that ``js/main.js`` imports are put behind
+one another, each after those that it imports, so all share one scope: a name that two modules declare is an error. Imports
+are named, exports stand at the declaration, and comments take lines of their own. A worker of the page runs the same text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 from trainphase.errors import TrainphaseError
 
-PAGE, WORKER = "js/main.js", "js/worker.js"
+PAGE = "js/main.js"
 STYLE = '<link rel="stylesheet" href="style.css">'
 SCRIPT = '<script type="module" src="js/main.js"></script>'
 ICON = '<link rel="icon" href="data:,">'
@@ -63,7 +63,7 @@ def page(document: Mapping[str, Any], root: Traversable | None = None) -> Page:
     """
     root = files() if root is None else root
     shell = _read(root, "index.html")
-    style, main, worker = strip(_read(root, "style.css")), script(root, PAGE), script(root, WORKER)
+    style, main = strip(_read(root, "style.css")), script(root, PAGE)
     rules = policy(main, style, bool(document.get("server")))
     for mark in (STYLE, SCRIPT):
         if shell.count(mark) != 1:
@@ -71,7 +71,6 @@ def page(document: Mapping[str, Any], root: Traversable | None = None) -> Page:
     head = f'<meta http-equiv="Content-Security-Policy" content="{html.escape(rules)}">\n{ICON}\n'
     scripts = [
         f'<script type="application/json" id="trainphase-document">{embedded(document)}</script>',
-        f'<script type="text/plain" id="trainphase-worker">{worker}</script>',
         f'<script type="module">{main}</script>',
     ]
     title = html.escape(str(document["title"]))
