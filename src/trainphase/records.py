@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -22,9 +22,11 @@ from trainphase._arrays import as_leaves, precision
 from trainphase.classifiers import edge, regime, training
 from trainphase.evidence import gather, is_scalar
 from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, VOCABULARIES, Vocabulary
-from trainphase.relu import regimes
 from trainphase.survey import batch_axes, rounded_steps
 from trainphase.system import Flow, Map, System
+
+if TYPE_CHECKING:
+    from trainphase.relu import regimes
 
 Build = Callable[..., System]
 
@@ -153,6 +155,8 @@ def _edge_record(got: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _regime_record(system: Any, batched: tuple[str, ...], points: int) -> dict[str, np.ndarray]:
     """The records of nets over a ladder, arrays of shape (points,); places that occur twice are measured once."""
+    from trainphase.relu import regimes
+
     known: dict[tuple[float, ...], dict[str, float]] = {}
     rows = []
     for k in range(points):
@@ -171,6 +175,8 @@ def ladder_record(
 
     ``progress(done, of)`` is called after each net of the ladder.
     """
+    from trainphase.relu import regimes
+
     with _ONE_AT_A_TIME, precision(recipe.dtype):
         record, widest = regimes.measure(with_values(system, {}, recipe.dtype)[0], progress, traced=True)
     return _labelled([record]), widest

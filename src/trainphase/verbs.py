@@ -23,8 +23,6 @@ from trainphase.observable import Observable
 from trainphase.observables import STANDARD, with_projection
 from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, Reading, Vocabulary
 from trainphase.records import Recipe, answer, batchable, ladder_record
-from trainphase.relu import regimes
-from trainphase.relu.reported import REPORTED
 from trainphase.system import Flow, Map, System
 from trainphase.trajectory import Trajectory, plain
 
@@ -97,6 +95,9 @@ def _ladder(
     name: str, recipe: Recipe, system: System, params: Mapping[str, Any], progress: Progress | None, command: str, flags: str
 ) -> Trajectory:
     """The trajectory of the widest net of the first seed, with the slope over the whole ladder."""
+    from trainphase.relu import regimes
+    from trainphase.relu.reported import REPORTED
+
     progress = progress or Quiet()
     try:
         progress.start(regimes.nets(system), 0)

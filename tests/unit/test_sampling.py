@@ -195,6 +195,18 @@ def test_a_tongue_is_followed_to_its_tip(smooth):
     assert not far(plane, result.labels)[:480].any()
 
 
+@pytest.mark.parametrize("half", [1.2, 2.0, 6.0])
+def test_a_strip_between_two_phases_costs_two_boundaries(half):
+    """It is cut by two chords: subdivided down to the lattice, it would cost seven times as much."""
+    x, y = unit((1025, 1025))
+    middle = 0.5 + 0.1 * np.sin(2 * x + 0.4) - 0.3 * x
+    plane = np.where(np.abs(y - middle) * 1024 < half, 2, y > middle)
+    result, _ = drive(plane, Refine(plane.shape, audit=0))
+    # 0.3 %: the target for points without an audit; 0.15 to 0.2 % are seen.
+    assert result.evaluations < 0.003 * plane.size
+    assert not far(plane, result.labels).any()
+
+
 def test_a_lattice_that_is_no_power_of_two_and_far_from_square():
     x, y = unit((1000, 37))
     plane = (y > 0.3 + 0.4 * x**2).astype(int)
@@ -223,7 +235,8 @@ def newton(n):
 
 def test_the_basins_of_newton_s_method():
     plane = newton(513)
-    result, _ = drive(plane, Refine(plane.shape))
+    # Twice the usual audit: with one miss among 600 points, which is likely once in ten, the bound is 1.03 %.
+    result, _ = drive(plane, Refine(plane.shape, audit=1200))
     wrong = float(np.mean(plane != result.labels))
     assert wrong <= 0.01  # the target; 0.02 % are wrong here, and none without bisection
     full, _ = drive(plane, Refine(plane.shape, smooth=False))

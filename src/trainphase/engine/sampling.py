@@ -37,9 +37,9 @@ class Refine:
     shape : lattice points along each axis; axes of one point are allowed and not counted as axes.
     levels : halvings from the start level to the lattice; None begins with 16 to 31 cells along each axis.
     ring : subdivide also the cells that touch a mixed one; below the stride of ``smooth`` only around those whose four sides are
-        all crossed.
-    smooth : below cells of this stride bisect crossed sides where one smooth boundary runs through a cell. True takes 16,
-        or 8 on lattices of fewer than 512 points a side; False subdivides down to the lattice.
+        all crossed, and around cells near them that a told label contradicts.
+    smooth : below cells of this stride bisect crossed sides where one smooth boundary runs through a cell. True takes 32,
+        or 16 on lattices of fewer than 512 points a side; False subdivides down to the lattice.
     audit : points of one audit, half of them shared equally by the labels; a fiftieth of the points asked for where that is
         more, at most a twentieth of the lattice. 0 is no audit.
     audits : most audits; each but the last is followed by further refinement where it found misses.
@@ -49,7 +49,7 @@ class Refine:
     ------
     ValueError : the shape has no point or more than two axes of several points, or ``tell`` is given what was not asked.
 
-    Cost, for a smooth boundary of length l lattice steps and bisected cells of stride 16: the start level, about l / 2 points,
+    Cost, for a smooth boundary of length l lattice steps and bisected cells of stride 32: the start level, about l / 2 points,
     and the audit. Memory: 4 bytes per lattice point, and about 13 for ``result``.
     """
 
@@ -62,7 +62,7 @@ class Refine:
             raise ValueError(f"a refined lattice has one or two axes of several points, not the shape {self.shape}")
         self.ring, self.seed, self.audits = ring, seed, audits if audit > 0 else 0
         self.lattice = Dyadic.of(tuple(n for n in self.shape if n > 1) or (1,), levels)
-        stride = (16 if max(self.shape) >= 512 else 8) if smooth is True else int(smooth)
+        stride = (32 if max(self.shape) >= 512 else 16) if smooth is True else int(smooth)
         self.chord_level = int(math.log2(stride)) if stride > 1 else -1
         self.audit = audit
         self._labels = np.full(math.prod(self.shape), UNKNOWN, np.uint8)
@@ -71,6 +71,7 @@ class Refine:
         self._waiting[-1] = [np.arange(self._cells[-1].size)]
         self._cells[-1][:] = WAITING
         self._chords = Chords.none()
+        self._knotted = np.zeros(self._cells[-1].size, bool)
         self._told: list[np.ndarray] = []
         self._watched, self._seen = np.zeros(0, np.int64), 0
         self._counts: Counts | None = None
@@ -202,6 +203,7 @@ class Refine:
         # Three labels, a narrow band between two lines and a bend need smaller cells there and no more; where all four sides are
         # crossed the boundary is no line, and the ring is worth its points.
         knot = np.all(sure[:, SIDES[:, 0]] != sure[:, SIDES[:, 1]], axis=1)
+        self._knotted[self._start_cells(level, cells[knot])] = True
         self._split(level, cells[knot], self.ring)
         self._split(level, cells[~clean & ~knot], False)
 
@@ -216,6 +218,25 @@ class Refine:
         below = below[self._cells[level - 1][below] == UNKNOWN]
         self._cells[level - 1][below] = WAITING
         self._waiting[level - 1].append(below)
+
+    def _start_cells(self, level: int, cells: np.ndarray) -> np.ndarray:
+        """The cells of the start level that hold the given ones."""
+        where = self.lattice.origin(level, cells) // np.array(self.lattice.start)
+        return np.asarray(np.ravel_multi_index(tuple(where.T), self.lattice.cells(self.lattice.top)))
+
+    def _split_around(self, level: int, cells: np.ndarray, ring: bool) -> None:
+        """Subdivide cells, with a ring where it is worth its points: coarse cells, all after an audit, those near a knot.
+
+        A smooth boundary that grazes a side is told of by the cell itself; a fractal one goes on beside it.
+        """
+        rough = np.full(cells.size, level > self.chord_level or self._audited > 0)
+        if ring and not rough.all():
+            top = self.lattice.top
+            near = np.zeros(self._knotted.size, bool)
+            near[self.lattice.around(top, np.flatnonzero(self._knotted))] = True
+            rough |= near[self._start_cells(level, cells)]
+        self._split(level, cells[rough], ring)
+        self._split(level, cells[~rough], False)
 
     def _bisect(self) -> tuple[np.ndarray, bool]:
         """Go on with the chords; the points they need, and whether some cell has to be subdivided after all."""
@@ -265,7 +286,7 @@ class Refine:
             for k in range(level, 0, -1):
                 deep = (k == level) | (k > reach[who])
                 if deep.any():
-                    self._split(k, np.unique(self.lattice.above(k, cells[deep])), self.ring and self._counts is None)
+                    self._split_around(k, np.unique(self.lattice.above(k, cells[deep])), self.ring and self._counts is None)
         return any(who.size for _, _, who in bad)
 
     def _differs(self, level: int, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
