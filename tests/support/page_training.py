@@ -11,9 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import page
+
+from trainphase.theory import cubic
 
 # Compiling takes most of the time for few points; without optimisation it takes less, and no operation changes.
 QUICK = (*page.PLAIN, "--xla_backend_optimization_level=0")
@@ -38,17 +41,20 @@ def plane(system: str, steps: int, x: Any, y: Any = None, /, **params: float) ->
     return {"system": system, "params": params, "x": x, "y": y, "steps": steps}
 
 
-# theory.cubic.A_ACCUMULATION, where chaos begins.
-ONSET = 1.302283462700712160782
+ONSET = cubic.A_ACCUMULATION
+# Both sides of everything that happens to the map, from afar to next to it.
+BESIDE = "a", sorted(b.a + side * 10.0**-k for b in cubic.BOUNDARIES for k in range(3, 13) for side in (-1, 1))
 CLOSE = (4.12 - 1e-9, 4.12 + 1e-9)
 PLANES = {
     "cubic from a start": plane("cubic", 2048, axis("a", 0, 2.2, 64), axis("z0", -2.5, 2.5, 16)),
     "cubic, onset of chaos": plane("cubic", 8192, axis("a", ONSET - 1e-4, ONSET + 1e-4, 64), axis("z0", 0.1, 0.4, 16)),
     "cubic over starts": plane("cubic", 2048, axis("a", 0, 2.2, 2048)),
+    "cubic from a start, boundaries": plane("cubic", 4096, BESIDE, axis("z0", -0.7, 0.9, 3)),
+    "cubic over starts, boundaries": plane("cubic", 4096, BESIDE),
     "linear net": plane("linear-net", 1024, axis("z", -3, 3, 64), axis("T", 0, 5, 32)),
     # The exact line T = 4 + y z crosses this square.
     "linear net, close": plane("linear-net", 1024, axis("z", 0.4, 0.4 + 1e-9, 32), axis("T", *CLOSE, 16), y=0.3),
-    "linear net, labels": plane("linear-net", 1024, axis("y", -2.5, 2.5, 64), axis("T", 0, 6, 32), z=0.2),
+    "linear net, labels": plane("linear-net", 512, axis("y", -2.5, 2.5, 64), axis("T", 0, 6, 32), z=0.07394415914358521),
 }  # fmt: skip
 
 
@@ -79,7 +85,6 @@ def grid(plane: Plane) -> dict[str, np.ndarray]:
 def _records(plane: Plane) -> dict[str, np.ndarray]:
     """What a diagram stores of the points of a plane, and the steps of the survey (-1 where there is no run)."""
     from trainphase import catalog, records
-    from trainphase.evidence import gather
 
     build = catalog.system(plane["system"]).load()
     values = grid(plane)
@@ -91,13 +96,27 @@ def _records(plane: Plane) -> dict[str, np.ndarray]:
     for first in range(0, size, width):
         here = min(width, size - first)
         batch = {k: np.pad(v[first : first + here], (0, width - here), mode="edge") for k, v in values.items()}
-        got = records.answer(recipe, system, batch)
-        ready, batched = records.with_values(system, batch, "float64")
-        full = gather(ready, batched, width, plane["steps"], STARTS)["full"]
-        inside = np.broadcast_to(ready.admissible(), (width,))
-        piece = {k: got[k] for k in FIELDS if k in got} | {"steps": np.where(inside, full["steps"].max(1), -1)}
-        pieces.append({k: v[:here] for k, v in piece.items()})
+        got = _with_steps(recipe, system, batch)
+        pieces.append({k: got[k][:here] for k in (*FIELDS, "steps") if k in got})
     return {k: np.concatenate([piece[k] for piece in pieces]) for k in pieces[0]}
+
+
+def _with_steps(recipe: Any, system: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The records of points, and the steps of the survey that they are made from, which no record keeps."""
+    from trainphase import records
+    from trainphase.evidence import gather
+    from trainphase.phase import NOT_COMPUTED
+
+    seen: list[Any] = []
+
+    def keeping(*asked: Any) -> Any:
+        seen.append(gather(*asked))
+        return seen[-1]
+
+    with mock.patch.object(records, "gather", keeping):
+        got = records.answer(recipe, system, batch)
+    steps = seen[0]["full"]["steps"].max(1)
+    return got | {"steps": np.where(got["phase"] != NOT_COMPUTED, steps, -1)}
 
 
 def _path(asked: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -278,6 +278,7 @@ export function cubicLines(params, x, y) {
  * none. The growth of the tangent over the second half tells a cycle from chaos.
  */
 export const cubicGlsl = `
+  if (!(u_a >= 0.0)) return 255;
   float z = u_z0, p = u_a - 2.0, q = 1.0 - 2.0 * u_a, bound = 5.0 + 2.0 * u_a, d = 1.0, grown = 0.0;
   float most = abs(z);
   bool rose = false;
