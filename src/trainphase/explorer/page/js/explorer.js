@@ -8,6 +8,7 @@ import { keyActs, pointerHands, readPlace } from "./hands.js";
 import { handleKeys } from "./keyboard.js";
 import { Legend, shareText } from "./legend.js";
 import { OrbitLayer } from "./orbitlayer.js";
+import { NOT_COMPUTED } from "./paint.js";
 import { Plane } from "./plane.js";
 import { handleGestures } from "./pointer.js";
 import { PointRuns } from "./pointruns.js";
@@ -25,6 +26,8 @@ import { sameSpan, spanHolds, valueAt } from "./view.js";
 
 const MOST_WORKERS = 8;
 const STILL_MS = 120;
+// A preview goes when every second point is known.
+const FINE_STRIDE = 2;
 
 /** @param {string} id */
 export function pageElement(id) {
@@ -63,6 +66,7 @@ export class Explorer {
     this.diagram = new Diagram(pageElement("diagram"));
     this.plane = new Plane(this.diagram);
     this.preview = new Preview(this.diagram.preview);
+    this.preview.timed = (ms) => (this.main.dataset.previewMs = ms.toFixed(1));
     this.pool = new Pool(Math.min(MOST_WORKERS, Math.max(1, navigator.hardwareConcurrency || 2)));
     this.history = new ViewHistory();
     this.points = new PointRuns(this);
@@ -199,8 +203,7 @@ export class Explorer {
     if (!system) this.drawStored();
     else {
       const previewed = this.moving && this.preview.draw(state, this.vocabulary.phases, this.noColour, plane);
-      if (previewed) this.main.dataset.previewMs = this.preview.milliseconds.toFixed(1);
-      else this.preview.hide();
+      if (!previewed) this.preview.hide();
       this.timer = window.setTimeout(() => this.compute(), previewed ? STILL_MS : 0);
     }
     this.moving = false;
@@ -212,7 +215,10 @@ export class Explorer {
     if (!info) return;
     this.began = performance.now();
     this.plane.compute(this.pool, state, modelDraws(info, state.params), {
-      level: () => this.preview.hide(),
+      level: (stride) => {
+        this.main.dataset.firstMs ??= performance.now().toFixed(0);
+        if (stride <= FINE_STRIDE) this.preview.hide();
+      },
       done: () => this.finish(),
       failed: (sentence) => {
         this.preview.hide();
@@ -251,6 +257,9 @@ export class Explorer {
     if (state.show.lines && state.kind === "system") plane.outline();
     this.setStage("complete");
     const said = this.vocabulary.phases.flatMap((p, k) => (shares[k] > 0 ? [`${p.label} ${shareText(shares[k])}`] : []));
+    if (shares[NOT_COMPUTED] === 1 && state.kind === "system") {
+      this.problem("No point of this view describes a run: change the parameters, or press 0 for the whole diagram.");
+    }
     if (this.hovered) readPlace(this, this.hovered.x, this.hovered.y, false);
     if (state.kind === "system") window.setTimeout(() => this.preview.warm(state, this.vocabulary.phases.length), 0);
     this.announcer.say(`Complete: ${said.join(", ")}.`);
@@ -334,6 +343,7 @@ export class Explorer {
   controlActs() {
     const again = (/** @type {boolean} */ clean) => {
       this.moving = !clean;
+      this.plane.letters = [];
       this.refresh(clean);
       this.points.update();
     };

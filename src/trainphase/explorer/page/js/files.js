@@ -18,6 +18,7 @@ export function showFiles(explorer) {
   onClick("do-undo", () => undoView(explorer));
   onClick("do-reset", () => resetView(explorer));
   onClick("do-link", () => explorer.copy(explorer.address(), "the address"));
+  onClick("skip", () => explorer.diagram.host.focus());
   onClick("do-help", () => /** @type {HTMLDialogElement} */ (document.getElementById("help")).showModal());
   themeButton(explorer);
   const menu = /** @type {HTMLDetailsElement} */ (document.getElementById("save"));
@@ -123,15 +124,28 @@ async function saveSeen(explorer, kind) {
   }
 }
 
+/** The layers of pixels of the diagram as one, with whole pixels for each point. @param {Explorer} explorer */
+function seenPicture(explorer) {
+  const { labels, outlines, orbit, plot, area } = explorer.diagram;
+  const picture = document.createElement("canvas");
+  const scale = Math.max(1, Math.ceil(1200 / labels.width)) * (labels.width / plot.width);
+  [picture.width, picture.height] = [Math.round(plot.width * scale), Math.round(plot.height * scale)];
+  const context = picture.getContext("2d");
+  if (!context) return picture;
+  context.imageSmoothingEnabled = false;
+  const down = (area.top - plot.top) * scale;
+  const size = /** @type {const} */ ([0, down, picture.width, Math.round(area.height * scale)]);
+  context.drawImage(labels, ...size);
+  if (outlines.width > 1) context.drawImage(outlines, ...size);
+  if (!orbit.hidden) context.drawImage(orbit, 0, 0, picture.width, orbit.clientHeight * scale);
+  return picture;
+}
+
 /** The diagram and the panels as one SVG text. @param {Explorer} explorer */
 function seenFigure(explorer) {
   const { diagram, state, doc } = explorer;
-  const { left, top, width, height } = diagram.area;
-  const picture = document.createElement("canvas");
-  [picture.width, picture.height] = [diagram.labels.width, diagram.labels.height];
-  const context = picture.getContext("2d");
-  context?.drawImage(diagram.labels, 0, 0);
-  if (diagram.outlines.width > 1) context?.drawImage(diagram.outlines, 0, 0, picture.width, picture.height);
+  const { left, top, width, height } = diagram.plot;
+  const picture = seenPicture(explorer);
   const plots = /** @type {NodeListOf<SVGSVGElement>} */ (document.querySelectorAll("#panels svg"));
   const parts = [{ canvas: picture, overlay: diagram.overlay, x: left, y: top, width, height }, ...[...plots].map((overlay) => ({ overlay }))];
   const params = Object.entries(state.params).map(([key, value]) => `${key}=${value}`).join(" ");

@@ -13,8 +13,6 @@ import { cellMiddles, valueAt } from "./view.js";
 /** @typedef {{i: number, j: number, x: number, y: number, code: number, steps: number}} Cell */
 /** @typedef {{symbol: string, x: number, y: number}} Letter at values of the axes */
 
-// A preview goes when every second point is known.
-const FINE_STRIDE = 2;
 const LETTER_ROOM = 0.028;
 
 /** A plane of labels over a view. */
@@ -100,11 +98,12 @@ export class Plane {
       level: (stride) => {
         if (stride === 1) {
           this.complete = true;
-          this.diagram.showNow();
+          // A coarse piece may have come after a fine one, from another worker.
+          this.repaint();
           tell.done();
         } else {
           this.diagram.showNow();
-          if (stride <= FINE_STRIDE) tell.level(stride);
+          tell.level(stride);
         }
       },
       failed: tell.failed,

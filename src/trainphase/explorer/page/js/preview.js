@@ -49,8 +49,9 @@ export class Preview {
     /** @type {Map<string, Shader | null>} */
     this.shaders = new Map();
     // The share of the screen's pixels that a frame has time for.
-    this.scale = 0.3;
-    this.milliseconds = 0;
+    this.scale = 0.16;
+    this.timing = false;
+    this.timed = (/** @type {number} */ _milliseconds) => {};
     canvas.hidden = true;
     canvas.addEventListener("webglcontextlost", () => {
       this.gl = null;
@@ -92,13 +93,35 @@ export class Preview {
       if (at) gl.uniform1f(at, Number(value));
     }
     gl.drawArrays(gl.TRIANGLES, 0, 3);
-    // Reading a pixel waits for the picture, which gives its time.
-    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
-    this.milliseconds = performance.now() - began;
-    const better = this.scale * Math.sqrt(FRAME_MS / Math.max(this.milliseconds, 1));
-    this.scale = Math.min(1, Math.max(0.08, 0.5 * this.scale + 0.5 * better));
+    this.time(began);
     canvas.hidden = false;
     return true;
+  }
+
+  /**
+   * Take the time of a frame, without waiting for it, and fit the next ones to the time there is.
+   * @param {number} began
+   */
+  time(began) {
+    const { gl } = this;
+    const fence = this.timing ? null : gl?.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    if (!gl || !fence) return;
+    this.timing = true;
+    gl.flush();
+    const look = () => {
+      const state = gl.isContextLost() ? gl.CONDITION_SATISFIED : gl.clientWaitSync(fence, 0, 0);
+      if (state === gl.TIMEOUT_EXPIRED) {
+        setTimeout(look, 2);
+        return;
+      }
+      gl.deleteSync(fence);
+      this.timing = false;
+      const took = performance.now() - began;
+      const better = this.scale * Math.sqrt(FRAME_MS / Math.max(took, 1));
+      this.scale = Math.min(1, Math.max(0.06, 0.5 * this.scale + 0.5 * better));
+      this.timed(took);
+    };
+    setTimeout(look, 0);
   }
 
   /** Make the shader of what is shown before it is needed. @param {State} state @param {number} phases */
