@@ -33,7 +33,6 @@ export class EnsembleProbe {
     this.size = 0;
     this.hi = 0;
     this.supRatio = 0;
-    this.supAt = 0;
     this.criticalEscapes = false;
   }
 
@@ -44,7 +43,7 @@ export class EnsembleProbe {
     return before > 1e-10 * this.size ? after / (before > 0 ? before : 1) : 0;
   }
 
-  /** Sets `supRatio`, `supAt` and `criticalEscapes` for the map's present parameters. */
+  /** Sets `supRatio` and `criticalEscapes` for the map's present parameters. */
   probe() {
     const { map, growth } = this;
     this.hi = map.interval();
@@ -58,10 +57,7 @@ export class EnsembleProbe {
       if (growth[k] > growth[sampled]) sampled = k;
     }
     this.peaks();
-    if (growth[sampled] > this.supRatio) {
-      this.supRatio = growth[sampled];
-      this.supAt = stratified(sampled, ENSEMBLE_GRID);
-    }
+    this.supRatio = Math.max(this.supRatio, growth[sampled]);
     this.criticalEscapes = this.followCritical();
   }
 
@@ -95,11 +91,7 @@ export class EnsembleProbe {
       if (this.growthAt(right) > this.growthAt(left)) lo = left;
       else hi = right;
     }
-    const u = 0.5 * (lo + hi), peak = this.growthAt(u);
-    if (peak > this.supRatio) {
-      this.supRatio = peak;
-      this.supAt = u;
-    }
+    this.supRatio = Math.max(this.supRatio, this.growthAt(0.5 * (lo + hi)));
   }
 
   /** @param {number} u */

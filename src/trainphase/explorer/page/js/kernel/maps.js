@@ -5,7 +5,6 @@ import { SURVEY_FLOOR, SURVEY_RISE, SURVEY_TINY } from "./survey.js";
 
 /** @typedef {import("./survey.js").TrainingMap} TrainingMap */
 
-
 /**
  * The catapult model in (z~, T); operations in the order of trainphase/systems/linear_net.py and its
  * derivative.

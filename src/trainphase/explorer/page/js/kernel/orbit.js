@@ -1,5 +1,6 @@
 // The orbit diagram of the cubic map, column by column, and its cobweb.
 
+import { ENSEMBLE_TYPICAL } from "./ensemble.js";
 import { cubicStep } from "../systems/cubic.js";
 
 /**
@@ -19,7 +20,7 @@ export function orbitColumns(aValues, heights, skip, keep, zRange) {
   for (let column = 0; column < aValues.length; column++) {
     const a = aValues[column], r = 1 + a, base = column * heights, gone = 5 + 2 * a;
     // In the coordinate x, z = x^2 - a, in which a long orbit does not stick to the fixed point at -a.
-    let x = Math.sqrt(2 + a) * ORBIT_START;
+    let x = Math.sqrt(2 + a) * ENSEMBLE_TYPICAL;
     for (let k = 0; k < skip; k++) x *= r - x * x;
     for (let k = 0; k < keep; k++) {
       const z = x * x - a;
@@ -32,7 +33,6 @@ export function orbitColumns(aValues, heights, skip, keep, zRange) {
   return counts;
 }
 
-const ORBIT_START = 0.41421356237309503;
 // The longest cycle that is told from chaos in a column.
 const ORBIT_PERIODS = 64;
 
@@ -49,7 +49,7 @@ export function orbitNumbers(aValues, skip, keep) {
   const period = new Uint8Array(aValues.length);
   for (let column = 0; column < aValues.length; column++) {
     const a = aValues[column], r = 1 + a;
-    let x = Math.sqrt(2 + a) * ORBIT_START, grown = 0, d = 1;
+    let x = Math.sqrt(2 + a) * ENSEMBLE_TYPICAL, grown = 0, d = 1;
     for (let k = 0; k < skip; k++) x *= r - x * x;
     for (let k = 1; k <= keep; k++) {
       const t = r - x * x;

@@ -1,14 +1,10 @@
 // The cubic map of quadratic regression: z -> z^3 + (a - 2) z^2 + (1 - 2 a) z from one start, or over all
 // starts in the coordinate x with z = x^2 - a, in which it reads x -> x (1 + a - x^2) (Chen et al. 2024).
 
+import { ENSEMBLE_TYPICAL } from "../kernel/ensemble.js";
 import { SURVEY_FLOOR, SURVEY_RISE, SURVEY_TINY } from "../kernel/survey.js";
 
-
 /** @typedef {Record<string, number | string | null | undefined>} CubicParams */
-
-// The fraction of the interval at which a single start is taken: irrational, so on no special point for all
-// a.
-const CUBIC_TYPICAL = 0.41421356237309503;
 
 /** Where the phase over all starts changes, by the theory. @type {[number, string, string][]} */
 const CUBIC_LEVELS = [
@@ -200,8 +196,8 @@ export class CubicMap extends CubicBase {
 }
 
 /**
- * One run step by step, to `count` steps or to where it escapes: from z0, or without one from a typical
- * start.
+ * One run step by step, to `count` steps or to where it escapes: from z0, or without one from a
+ * typical start.
  * @param {CubicParams} params
  * @param {number} count
  */
@@ -211,7 +207,7 @@ export function cubicTrajectory(params, count) {
   map.set("a", a);
   map.set("z0", Number(params.z0));
   const state = new Float64Array(1);
-  map.begin(state, CUBIC_TYPICAL);
+  map.begin(state, ENSEMBLE_TYPICAL);
   const rows = new Float64Array(count + 1);
   let kept = 0;
   for (; kept <= count && !map.gone(state[0]); kept++) {
@@ -247,8 +243,8 @@ export function cubicStarted(params) {
 }
 
 /**
- * Boundaries of the theory over the axes, as overlay.lines: lines of constant a, or single values on one
- * axis.
+ * Boundaries of the theory over the axes, as overlay.lines: lines of constant a, or single values on
+ * one axis.
  * @param {CubicParams} params
  * @param {{name: string, lo: number, hi: number}} x
  * @param {{name: string, lo: number, hi: number} | null} [y]
@@ -261,8 +257,8 @@ export function cubicLines(params, x, y) {
   const lines = [];
   if (which < 0) return lines;
   const other = axes[1 - which];
-  // One start need not meet the first boundary, which is that of the map over all starts; the others hold for
-  // it too.
+  // One start need not meet the first boundary, which is that of the map over all starts; the others
+  // hold for it too.
   for (const [level, ...between] of started ? CUBIC_LEVELS.slice(1) : CUBIC_LEVELS) {
     if (!(axes[which].lo <= level && level <= axes[which].hi)) continue;
     const points = other
