@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_a_run_is_streamed(served: Any) -> None:
     port, worker, _ = served
     killed = worker.stopped
     worker.script[:] = [{"progress": 0.25}, None, {"result": {"times": [0, 1], "loss": [1.0, 0.5]}}]
-    answer, data = ask(port, "api/run", "POST", {"diagram": "0", "params": {"z": 0.5, "T": 3}})
+    answer, data = ask(port, "api/run", "POST", {"diagram": "0", "params": {"z": 0.5, "T": 3, "y": 0.1}})
     lines = [json.loads(line) for line in data.splitlines()]
     assert answer.status == 200 and answer.getheader("Content-Type") == "application/x-ndjson"
     assert lines[0]["progress"] == 0.25 and lines[-1] == {"result": {"times": [0, 1], "loss": [1.0, 0.5]}}
@@ -244,6 +245,14 @@ def test_only_json_asks_for_a_run(served: Any) -> None:
 def test_what_may_not_be_asked(body: Any, said: str) -> None:
     with pytest.raises(RequestError, match=re.escape(said)):
         runs.asked(body, {})
+
+
+def test_what_a_diagram_has_anyway_may_be_said_again(served: Any) -> None:
+    shown = replace(served[2].diagrams["0"], system="mlp", params={"dataset": "digits", "width": 8})
+    told = runs.asked({"diagram": "0", "params": {"dataset": "digits", "lr": 0.1}}, {"0": shown})
+    assert told["params"] == {"dataset": "digits", "width": 8, "lr": 0.1}
+    with pytest.raises(RequestError, match="dataset is text"):
+        runs.asked({"diagram": "0", "params": {"dataset": "other.csv"}}, {"0": shown})
 
 
 def test_a_fault_of_ours_is_one_sentence(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,9 @@ def asked(body: Any, diagrams: Mapping[str, Stored]) -> Job:
     info = catalog.systems().get(name) if isinstance(name, str) else None
     if info is None:
         raise KeyError("there is no system of that name in the catalogue")
-    job["params"] = {k: v for k, v in job["params"].items() if v is not None} | _checked(info, params)
+    known = {k: v for k, v in job["params"].items() if v is not None}
+    # What the diagram has anyway may be said again, text too.
+    job["params"] = known | _checked(info, {k: v for k, v in params.items() if k not in known or known[k] != v})
     for key, value in (("steps", _steps(body)), ("vocabulary", _words(body))):
         job[key] = job[key] if value is None else value
     if job["vocabulary"] == "regime":
