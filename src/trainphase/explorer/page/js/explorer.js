@@ -254,7 +254,7 @@ export class Explorer {
     this.legend.shares(shares);
     plane.findLetters();
     this.drawOver();
-    if (state.show.lines && state.kind === "system") plane.outline();
+    if (state.show.lines) this.outline();
     this.setStage("complete");
     const said = this.vocabulary.phases.flatMap((p, k) => (shares[k] > 0 ? [`${p.label} ${shareText(shares[k])}`] : []));
     if (shares[NOT_COMPUTED] === 1 && state.kind === "system") {
@@ -263,6 +263,11 @@ export class Explorer {
     if (this.hovered) readPlace(this, this.hovered.x, this.hovered.y, false);
     if (state.kind === "system") window.setTimeout(() => this.preview.warm(state, this.vocabulary.phases.length), 0);
     this.announcer.say(`Complete: ${said.join(", ")}.`);
+  }
+
+  /** Outlines of the phases, where no boundaries have been measured. */
+  outline() {
+    if (!diagramOf(this.doc, this.state)?.boundaries?.length) this.plane.outline();
   }
 
   /** Lines, letters, marks and the cursor. */
@@ -411,7 +416,7 @@ export class Explorer {
 
   /** @param {keyof import("./state.js").Show} key @param {boolean} on */
   setShow(key, on) {
-    const { state, plane } = this;
+    const { state } = this;
     state.show[key] = on;
     const box = /** @type {HTMLInputElement | null} */ (document.getElementById(`show-${key}`));
     if (box) box.checked = on;
@@ -419,7 +424,7 @@ export class Explorer {
     if (key === "twoStep") this.points.show();
     else if (key === "orbit") this.setOrbit(on);
     else {
-      if (on && key === "lines" && state.kind === "system") plane.outline();
+      if (on && key === "lines") this.outline();
       else if (key === "lines") this.diagram.clearOutlines();
       this.drawOver();
     }
