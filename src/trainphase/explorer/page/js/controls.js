@@ -171,10 +171,12 @@ export class Controls {
     set.classList.add("pair");
     const names = info.parameters.filter((p) => p.axis).map((p) => ({ value: p.name, text: p.name }));
     const none = { value: "", text: "none" };
-    set.append(
-      menuField("Across", names, state.x.name, (name) => this.acts.axis("x", name)),
-      menuField("Up", [...names, none], state.y?.name ?? "", (name) => this.acts.axis("y", name || null)),
-    );
+    const across = menuField("Across", names, state.x.name, (name) => this.acts.axis("x", name));
+    const up = menuField("Up", [...names, none], state.y?.name ?? "", (name) => this.acts.axis("y", name || null));
+    for (const [menu, span] of /** @type {const} */ ([[across, state.x], [up, state.y]])) {
+      menu.title = info.parameters.find((p) => p.name === span?.name)?.help ?? "";
+    }
+    set.append(across, up);
     return set;
   }
 
@@ -214,7 +216,7 @@ export class Controls {
 
   /** @param {State} state */
   facts(state) {
-    const set = controlSet("Parameters");
+    const set = controlSet("Stored");
     const rows = document.createElement("dl");
     for (const [name, value] of Object.entries(state.params)) {
       const row = document.createElement("div");
@@ -231,9 +233,9 @@ export class Controls {
   /** @param {State} state */
   layers(state) {
     const set = controlSet("Layers");
-    const stored = state.kind === "diagram";
+    const measured = (this.doc.diagrams.find((d) => state.kind === "diagram" && d.id === state.id)?.boundaries ?? []).length > 0;
     /** @type {[keyof Show, string][]} */
-    const keys = [["lines", stored ? "Boundaries" : "Outlines"], ["theory", "Theory"], ["letters", "Letters"]];
+    const keys = [["lines", measured ? "Boundaries" : "Outlines"], ["theory", "Theory"], ["letters", "Letters"]];
     keys.push(["twoStep", "Two-step portrait"]);
     if (state.kind === "system" && state.id === "cubic") keys.push(["orbit", "Orbit diagram"]);
     for (const [key, text] of keys) {

@@ -1,6 +1,7 @@
 /** The page at work: one state, from which everything that is shown follows. */
 
 import { theoryLines } from "./kernel/answers.js";
+import { controlActs } from "./choices.js";
 import { Controls } from "./controls.js";
 import { Diagram } from "./diagram.js";
 import { showFiles } from "./files.js";
@@ -14,7 +15,7 @@ import { handleGestures } from "./pointer.js";
 import { PointRuns } from "./pointruns.js";
 import { Pool } from "./pool.js";
 import { Preview } from "./preview.js";
-import { diagramOf, modelDraws, firstState, parameterSpan, systemOf, usualParams, usualSize } from "./source.js";
+import { diagramOf, firstState, modelDraws, parameterSpan, systemOf, usualSize } from "./source.js";
 import { ViewHistory } from "./state.js";
 import { StoredLabels, nearestIndices } from "./stored.js";
 import { sameSpan, spanHolds, valueAt } from "./view.js";
@@ -72,7 +73,7 @@ export class Explorer {
     this.points = new PointRuns(this);
     this.orbit = new OrbitLayer(this.diagram.orbit);
     this.legend = new Legend(pageElement("legend"), pageElement("definition"), () => this.recolour());
-    this.controls = new Controls(pageElement("controls"), doc, this.controlActs());
+    this.controls = new Controls(pageElement("controls"), doc, controlActs(this));
     /** @type {StoredLabels | null} */
     this.stored = null;
     /** @type {{x: number, y: number} | null} at shares of the plot */
@@ -254,7 +255,7 @@ export class Explorer {
     this.legend.shares(shares);
     plane.findLetters();
     this.drawOver();
-    if (state.show.lines && state.kind === "system") plane.outline();
+    if (state.show.lines) this.outline();
     this.setStage("complete");
     const said = this.vocabulary.phases.flatMap((p, k) => (shares[k] > 0 ? [`${p.label} ${shareText(shares[k])}`] : []));
     if (shares[NOT_COMPUTED] === 1 && state.kind === "system") {
@@ -263,6 +264,11 @@ export class Explorer {
     if (this.hovered) readPlace(this, this.hovered.x, this.hovered.y, false);
     if (state.kind === "system") window.setTimeout(() => this.preview.warm(state, this.vocabulary.phases.length), 0);
     this.announcer.say(`Complete: ${said.join(", ")}.`);
+  }
+
+  /** Outlines of the phases, where no boundaries have been measured. */
+  outline() {
+    if (!diagramOf(this.doc, this.state)?.boundaries?.length) this.plane.outline();
   }
 
   /** Lines, letters, marks and the cursor. */
@@ -337,101 +343,6 @@ export class Explorer {
   /** A short word in the line over the diagram. @param {string} sentence */
   note(sentence) {
     pageElement("readout").textContent = sentence;
-  }
-
-  /** What the controls do. @returns {import("./controls.js").ControlActs} */
-  controlActs() {
-    const again = (/** @type {boolean} */ clean) => {
-      this.moving = !clean;
-      this.plane.letters = [];
-      this.refresh(clean);
-      this.points.update();
-    };
-    return {
-      open: (kind, id) => this.restore(firstState(this.doc, kind, id)),
-      vocabulary: (name) => {
-        const info = systemOf(this.doc, this.state);
-        this.state.vocabulary = name;
-        this.state.steps = info?.horizons?.[name] ?? this.state.steps;
-        this.open();
-      },
-      axis: (which, name) => this.setAxis(which, name),
-      param: (name, value) => {
-        if (value === null) delete this.state.params[name];
-        else this.state.params[name] = value;
-        this.matchDraws(name);
-        again(false);
-      },
-      steps: (count) => {
-        this.state.steps = Math.round(count);
-        again(false);
-      },
-      size: (points) => {
-        this.state.size = points;
-        again(true);
-      },
-      show: (key, on) => this.setShow(key, on),
-    };
-  }
-
-  /** Only some shapes of a model are here: the others follow the one chosen. @param {string} name */
-  matchDraws(name) {
-    const { params } = this.state;
-    const draws = systemOf(this.doc, this.state)?.draws ?? [];
-    if (!draws.length || draws.some((d) => d.D === params.D && d.P === params.P && d.seed === params.seed)) return;
-    const key = /** @type {"D" | "P" | "seed"} */ (name);
-    const near = draws.find((d) => d[key] === params[key] && (key === "seed" || d.seed === params.seed)) ?? draws[0];
-    Object.assign(params, { D: near.D, P: near.P, seed: near.seed });
-    this.controls.fill(this.state);
-  }
-
-  /** @param {"x" | "y"} which @param {string | null} name */
-  setAxis(which, name) {
-    const { state } = this;
-    const info = systemOf(this.doc, state);
-    if (!info) return;
-    const other = which === "x" ? "y" : "x";
-    const before = state[which];
-    // Choosing the other axis's parameter exchanges the two.
-    if (name && state[other]?.name === name) {
-      [state.x, state.y] = [state.y ?? state.x, state.x];
-      if (!before) state.y = null;
-    } else {
-      const span = name ? parameterSpan(info, name) : null;
-      if (which === "x" && span) state.x = span;
-      if (which === "y") state.y = span;
-    }
-    const usual = usualParams(info, state.x.name, state.y?.name);
-    state.params = { ...usual, ...state.params };
-    for (const axis of [state.x, state.y]) if (axis) delete state.params[axis.name];
-    [state.a, state.b] = [null, null];
-    this.history.clear();
-    this.open();
-  }
-
-  /** @param {keyof import("./state.js").Show} key @param {boolean} on */
-  setShow(key, on) {
-    const { state, plane } = this;
-    state.show[key] = on;
-    const box = /** @type {HTMLInputElement | null} */ (document.getElementById(`show-${key}`));
-    if (box) box.checked = on;
-    this.changed();
-    if (key === "twoStep") this.points.show();
-    else if (key === "orbit") this.setOrbit(on);
-    else {
-      if (on && key === "lines" && state.kind === "system") plane.outline();
-      else if (key === "lines") this.diagram.clearOutlines();
-      this.drawOver();
-    }
-  }
-
-  /** The orbit diagram is over one axis: the start goes from the axes, and comes back after it. @param {boolean} on */
-  setOrbit(on) {
-    const { state } = this;
-    const info = systemOf(this.doc, state);
-    if (!info?.y) return;
-    if (on && state.x.name !== info.x.name) this.setAxis("x", info.x.name);
-    this.setAxis("y", on ? null : info.y.name);
   }
 
   /** A face for tests: what is shown, and a way to select; nothing else changes by it. */

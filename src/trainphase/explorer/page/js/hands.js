@@ -1,5 +1,6 @@
 /** What hands and keys do to the explorer. */
 
+import { setShow } from "./choices.js";
 import { keptWithin, numberText, pannedSpan, zoomedSpan } from "./view.js";
 
 /** @typedef {import("./explorer.js").Explorer} Explorer */
@@ -181,7 +182,7 @@ export function keyActs(explorer) {
         explorer.diagram.cursor(null);
       }
     },
-    show: (key) => explorer.setShow(key, !explorer.state.show[key]),
+    show: (key) => setShow(explorer, key, !explorer.state.show[key]),
     help: () => /** @type {HTMLDialogElement} */ (document.getElementById("help")).showModal(),
   };
 }

@@ -166,9 +166,10 @@ function hereHand(message, done) {
   }, 0);
 }
 
-/** A worker runs this very script: one text holds the page and its kernels, and starts as what it finds itself to be. */
+/** A worker runs this very script, which starts as what it finds itself to be; or one of its own, where the page has it. */
 function startWorker() {
-  const text = document.querySelector("script[type=module]:not([src])")?.textContent;
+  const own = document.getElementById("trainphase-worker") ?? document.querySelector("script[type=module]:not([src])");
+  const text = own?.textContent;
   if (!text) return new Worker("js/main.js", { type: "module" });
   return new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
 }

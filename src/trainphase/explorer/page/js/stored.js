@@ -126,7 +126,7 @@ export class StoredLabels {
     const out = {};
     for (const [name, field] of this.fields) {
       const value = field[i * this.m + j];
-      if (!Number.isNaN(value)) out[name] = value;
+      if (value !== undefined && !Number.isNaN(value)) out[name] = value;
     }
     return out;
   }
@@ -194,9 +194,12 @@ export function nearestIndices(axis, values) {
 export function axisValues(axis) {
   if (axis.values?.length) return Float64Array.from(axis.values);
   const { lo, hi, n } = axis;
-  const step = 1 / Math.max(1, n - 1);
+  const last = Math.max(1, n - 1);
   return Float64Array.from({ length: n }, (_, k) => {
     if (k === n - 1) return hi;
-    return axis.scale === "log" ? lo * (hi / lo) ** (k * step) : lo + k * step * (hi - lo);
+    if (axis.scale !== "log") return lo + k * ((hi - lo) / last);
+    const value = 10 ** (Math.log10(lo) + k * ((Math.log10(hi) - Math.log10(lo)) / last));
+    // Powers of whole numbers are meant whole, and some parameters must be.
+    return Math.abs(value - Math.round(value)) <= 1e-12 * value ? Math.round(value) : value;
   });
 }
