@@ -1,18 +1,9 @@
 """One HTML text of the page: its style, its scripts and the document inside, with a policy that allows nothing else.
 
 ``page/index.html`` has one ``<link rel="stylesheet" href="style.css">`` and one ``<script type="module"
-<<<<<<< HEAD
 src="js/main.js"></script>``; they are replaced by what they name. The modules that ``js/main.js`` imports are put behind
 one another, each after those that it imports, so all share one scope: a name that two modules declare is an error. Imports
 are named, exports stand at the declaration, and comments take lines of their own. A worker of the page runs the same text.
-=======
-src="js/main.js"></script>``; they are replaced by what they name. The modules that ``js/main.js`` and ``js/worker.js``
-import are put behind one another, each after those that it imports, so all share one scope: a name that two modules
-declare is an error. Imports are named, exports stand at the declaration, and comments take lines of their own.
-
-What page and worker both import is in the text once: a script of its own, whose names the page's script sees, and whose
-text the page puts before the worker's when it starts.
->>>>>>> 6595de56ace54e6b49829cd439445bd21054ab5a
 """
 
 from __future__ import annotations
@@ -22,7 +13,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -73,39 +64,28 @@ def page(document: Mapping[str, Any], root: Traversable | None = None) -> Page:
     """
     root = files() if root is None else root
     shell = _read(root, "index.html")
-<<<<<<< HEAD
-    style, main = strip(_read(root, "style.css")), script(root, PAGE)
+    style, main = flush(strip(_read(root, "style.css"))), flush(script(root, PAGE))
     rules = policy(main, style, bool(document.get("server")))
-=======
-    style, (shared, main, worker) = flush(strip(_read(root, "style.css"))), scripts(root)
-    rules = policy((shared, main), style, bool(document.get("server")))
->>>>>>> 6595de56ace54e6b49829cd439445bd21054ab5a
     for mark in (STYLE, SCRIPT):
         if shell.count(mark) != 1:
             raise BundleError(f"index.html has {shell.count(mark)} times the line {mark!r}; put it there once")
     head = f'<meta http-equiv="Content-Security-Policy" content="{html.escape(rules)}">\n{ICON}\n'
-    elements = [
+    scripts = [
         f'<script type="application/json" id="trainphase-document">{embedded(document)}</script>',
-<<<<<<< HEAD
-=======
-        f'<script type="text/plain" id="trainphase-worker">{worker}</script>',
-        f'<script id="trainphase-shared">{shared}</script>',
->>>>>>> 6595de56ace54e6b49829cd439445bd21054ab5a
         f'<script type="module">{main}</script>',
     ]
     title = html.escape(str(document["title"]))
     # By functions, since a replacement text would have its backslashes read.
     shell = re.sub(r"<title>.*?</title>", lambda _: f"<title>{title}</title>", shell, count=1, flags=re.DOTALL)
     shell = re.sub(r"(?=<title>)", lambda _: head, shell, count=1)
-    shell = shell.replace(STYLE, f"<style>{style}</style>").replace(SCRIPT, "\n".join(elements))
+    shell = shell.replace(STYLE, f"<style>{style}</style>").replace(SCRIPT, "\n".join(scripts))
     return Page(shell, rules)
 
 
-def policy(inline: Sequence[str], style: str, server: bool) -> str:
-    """The content security policy: these scripts, this style, workers and pictures that they make, and nothing else."""
-    hashes = " ".join(f"'{_hash(text)}'" for text in inline)
+def policy(main: str, style: str, server: bool) -> str:
+    """The content security policy: this script, this style, workers and pictures that they make, and nothing else."""
     return "; ".join([
-        "default-src 'none'", f"script-src {hashes}", f"style-src '{_hash(style)}'", "worker-src blob:",
+        "default-src 'none'", f"script-src '{_hash(main)}'", f"style-src '{_hash(style)}'", "worker-src blob:",
         "img-src data: blob:", f"connect-src {SELF if server else NONE}", "base-uri 'none'", "form-action 'none'",
     ])  # fmt: skip
 
@@ -119,36 +99,11 @@ def embedded(document: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def scripts(root: Traversable) -> tuple[str, str, str]:
-    """What page and worker share, the rest of the page, and the rest of the worker, without imports and exports.
+def script(root: Traversable, entry: str) -> str:
+    """The module ``entry`` and all that it imports, as one script without imports and exports.
 
     Raises BundleError for a module or a name that is not there, a name declared twice, and forms that are not understood.
     """
-    page, worker = _collected(root, PAGE), _collected(root, WORKER)
-    shared = [path for path in worker if path in page]
-    parts = (
-        '"use strict";\n' + _joined(worker[path] for path in shared),
-        JOIN + _joined(page[path] for path in page if path not in shared),
-        _joined(worker[path] for path in worker if path not in shared),
-    )
-    names = {name for path in shared for name in worker[path].names}
-    for name in sorted(names & UNFORGEABLE):
-        raise BundleError(f"{name} is declared in a module that page and worker share and is the browser's; rename it")
-    # Either would end the element, or begin a comment, in the middle of a script.
-    for mark in ("</script", "<!--"):
-        if any(mark in text.lower() for text in parts):
-            raise BundleError(f"a module of the page contains {mark!r}; write it in two pieces")
-    return parts
-
-
-# Of the page's script, first: the worker's text is to have the shared one before it.
-JOIN = 'document.getElementById("trainphase-worker").prepend(document.getElementById("trainphase-shared").textContent);\n'
-# What no script may declare at its top level.
-UNFORGEABLE = {"window", "document", "location", "top"}
-
-
-def _collected(root: Traversable, entry: str) -> dict[str, _Module]:
-    """The module and all that it imports, each after its own imports; no name is declared twice."""
     modules: dict[str, _Module] = {}
     _collect(root, entry, modules, ())
     owner: dict[str, str] = {}
@@ -157,11 +112,12 @@ def _collected(root: Traversable, entry: str) -> dict[str, _Module]:
             if name in owner:
                 raise BundleError(f"{name} is declared in {owner[name]} and in {path}; rename one of them")
             owner[name] = path
-    return modules
-
-
-def _joined(modules: Iterable[_Module]) -> str:
-    return "".join(module.code for module in modules)
+    text = '"use strict";\n' + "".join(module.code for module in modules.values())
+    # Either would end the element, or begin a comment, in the middle of the script.
+    for mark in ("</script", "<!--"):
+        if mark in text.lower():
+            raise BundleError(f"{entry} or a module that it imports contains {mark!r}; write it in two pieces")
+    return text
 
 
 def strip(text: str) -> str:
@@ -209,7 +165,7 @@ def _collect(root: Traversable, path: str, found: dict[str, _Module], above: tup
     if odd:
         line = plain[plain.rfind("\n", 0, odd.start()) + 1 :].partition("\n")[0]
         raise BundleError(f"{path} has the line {line!r}; use named imports, and exports at a declaration of one name")
-    code = flush(_BLANK.sub("", code.rstrip() + "\n"))
+    code = _BLANK.sub("", code.rstrip() + "\n")
     found[path] = _Module(code, tuple(n for _, n in declared), frozenset(n for exported, n in declared if exported))
     return found[path]
 

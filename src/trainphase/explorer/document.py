@@ -58,9 +58,9 @@ LIVE: Mapping[str, Live] = {
     ),
     "linear-net": Live(
         {"z": Slider(-2.6, 2.6), "T": Slider(0.0, 5.6), "y": Slider(-1.5, 1.5)},
-        "z", "T", {"edge": 400, "training": 1024},
+        "z", "T", {"edge": 400, "training": 2048},
     ),
-    "cubic": Live({"a": Slider(0.0, 2.2), "z0": Slider(-2.2, 2.0)}, "a", "z0", {"training": 1024}),
+    "cubic": Live({"a": Slider(0.0, 2.2), "z0": Slider(-2.2, 2.0)}, "a", "z0", {"training": 2048}),
     "quadratic": Live(
         {"sigma_z": Slider(0.0, 1.0), "sigma_J": Slider(0.0, 1.0), "lr": Slider(0.1, 10.0, "log")},
         "sigma_z", "sigma_J", {"edge": 400},

@@ -27,7 +27,7 @@ import { QUADRATIC_1D_GLSL, Quadratic1D } from "../systems/quadratic1d.js";
 
 /** @param {string} vocabulary */
 function usualSteps(vocabulary) {
-  return vocabulary === "edge" ? 400 : 512;
+  return vocabulary === "edge" ? 400 : 2048;
 }
 
 /**
