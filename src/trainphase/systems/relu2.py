@@ -16,6 +16,7 @@ The regime is that of a ladder of widths and seeds; a single net, of the first w
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +50,15 @@ class Weights:
     w: np.ndarray
     outside: float
 
-    @property
+    @functools.cached_property
     def norm_w(self) -> float:
         """Length of all input weights."""
-        return float(np.sqrt(np.sum(np.square(self.w)) + self.outside))
+        return float(np.sqrt(np.vdot(self.w, self.w) + self.outside))
 
-    @property
+    @functools.cached_property
     def norm_a(self) -> float:
         """Length of all output weights."""
-        return float(np.sqrt(np.sum(np.square(self.a))))
+        return float(np.sqrt(np.vdot(self.a, self.a)))
 
 
 def draw(width: int, seed: int, rank: int, outside: int = 0, outputs: int = 1) -> Weights:
