@@ -99,6 +99,8 @@ def top(
         last = space.products >= limit or space.dimension == size or not space.C
         if not last and (space.waiting or space.dimension % (1 + space.dimension // OFTEN)):
             continue
+        if not last and law is not None and k == 1 and which == "algebraic" and law.hopeless(space.H, space.K[0, -1], tol):
+            continue
         found = _ritz(space, k, which, law is None)
         allowed = tol * float(np.max(np.abs(found.values)))
         enough = len(found.values) == k
