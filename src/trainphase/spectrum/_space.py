@@ -109,17 +109,8 @@ class Space:
         return 8 * float(np.finfo(self._basis.dtype).eps) * self.norm + self.noise
 
     def _multiply(self, u: np.ndarray) -> np.ndarray:
-        w = np.array(self._product(u))
         self.products += 1
-        if w.shape != (self.size,):
-            raise RequestError(f"the product has shape {w.shape} for vectors of shape ({self.size},); give a square operator")
-        if w.dtype not in (np.float32, np.float64):
-            w = w.astype(np.float64)
-        if not np.isfinite(w).all():
-            raise RequestError(
-                f"product {self.products} with the operator is not finite; look for parameters or data that are not, or too large"
-            )
-        return w
+        return checked_image(self._product(u), self.size, self.products)
 
     def _store(self, m: int, u: np.ndarray) -> None:
         if m == 0:
@@ -166,3 +157,17 @@ class Space:
 def _length(v: np.ndarray) -> float:
     # Not np.linalg.norm: a look at a small network costs as much as these calls do.
     return math.sqrt(float(v @ v))
+
+
+def checked_image(image: np.ndarray, size: int, count: int) -> np.ndarray:
+    """A copy of a product's image, in floats; ``count`` : which product it was. RequestError unless it is finite and (size,)."""
+    w = np.array(image)
+    if w.shape != (size,):
+        raise RequestError(f"the product has shape {w.shape} for vectors of shape ({size},); give a square operator")
+    if w.dtype not in (np.float32, np.float64):
+        w = w.astype(np.float64)
+    if not np.isfinite(w).all():
+        raise RequestError(
+            f"product {count} with the operator is not finite; look for parameters or data that are not, or too large"
+        )
+    return w
