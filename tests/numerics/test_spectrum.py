@@ -15,9 +15,10 @@ import pytest
 from trainphase.errors import RequestError
 from trainphase.problem import Problem
 from trainphase.spectrum import _linear, operators
-from trainphase.spectrum._bounds import from_residuals
+from trainphase.spectrum._bounds import Law, above, from_residuals, seen
+from trainphase.spectrum._space import Space
 from trainphase.spectrum.checks import compare
-from trainphase.spectrum.krylov import density, top
+from trainphase.spectrum.krylov import density, follow, top
 
 SIZE = 1000
 DOUBT = 0.05
@@ -129,6 +130,65 @@ def test_gaps_count_from_the_ends_of_the_neighbours_intervals() -> None:
     assert from_residuals(np.array([1.0, 0.9]), np.array([0.05, 0.09]))[0] == 0.05
     # With nothing beside it a value has no gap.
     assert from_residuals(np.array([1.0]), np.array([0.05]))[0] == 0.05
+
+
+def test_the_recurrence_is_the_law_of_one_start(rng: np.random.Generator) -> None:
+    space = Space(diagonal(spectrum("clustered")), SIZE, rng.standard_normal((1, SIZE)))
+    law = Law(1, SIZE, DOUBT)
+    for _ in range(14):
+        space.advance()
+    theta, weights = np.linalg.eigh(space.H)
+    d, e = np.diag(space.H).tolist(), [*np.diag(space.H, 1).tolist(), float(space.K[0, -1])]
+    for far in (1e-3, 1e-2, 0.1):
+        t = float(theta[-1]) * (1 + far)
+        share = law.share(t, theta, weights[:1], space.K @ weights)
+        # Rounding, which 14 products of a clustered spectrum and differences of 1e-3 magnify.
+        assert 1 / seen(d, e, t) == pytest.approx(share, rel=1e-6)
+        reach = above(d, e, float(theta[-1]), share) / float(theta[-1])
+        assert reach == pytest.approx(far, rel=1e-6)
+    # Where nothing else than the law is missing, the two answers are the same.
+    reach = law.reach(theta[-1:], (1,), theta, weights[:1], space.K @ weights)[0] / theta[-1]
+    assert law.hopeless(space.H, space.K[0, -1], 0.9 * reach) and not law.hopeless(space.H, space.K[0, -1], 1.2 * reach)
+
+
+# ---- following a run from one vector
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_the_bound_of_a_short_search_covers_a_mode_that_has_come_up(most: int) -> None:
+    # The start is the old top, with between 0.01 and 0.3 of the new one in it, and a hundredth of all else.
+    values, uncovered, fooled = spectrum("twin"), 0, 0
+    values[:3] = 1.1, 1.0, 0.6
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        start = 0.1 * rng.standard_normal(SIZE) / np.sqrt(SIZE)
+        start[:2] = np.sqrt(rng.uniform(0.01, 0.3)), 1.0
+        start[0] *= np.linalg.norm(start[1:])
+        found = follow(diagonal(values), start, most)
+        full, old = (top(diagonal(values), SIZE, start=start, most=most, tol=tol) for tol in (1e-12, 1e-3))
+        # The same space, and rounding.
+        assert found.products == most and found.values[0] == pytest.approx(full.values[0], rel=1e-10)
+        uncovered += 1.1 - found.values[0] > found.errors[0]
+        fooled += 1.1 - old.values[0] > old.errors[0]
+    # The start holds what it is taken to hold: the bound is one in exact arithmetic. Residuals alone say too little.
+    assert uncovered == 0 and fooled > 0
+
+
+def test_following_ends_at_its_tolerance_and_its_rows_are_a_step_further() -> None:
+    values = spectrum("spread")
+    start = np.ones(SIZE) * 0.01
+    start[0] = 1.0
+    found = follow(diagonal(values), start, 40, 1e-6)
+    assert found.converged and 1.0 - found.values[0] <= found.errors[0] <= 1e-6 and found.products < 20
+    short = follow(diagonal(values), start, 1)
+    # One power step: the image of the start, of unit length; rounding.
+    image = values * start
+    np.testing.assert_allclose(short.rows[0], image / np.linalg.norm(image), atol=1e-14)
+    assert follow(lambda v: (values * v).astype(np.float32), start, 2).vectors.dtype == np.float32
+    # An eigenvector is found at once, and the bound is rounding.
+    assert follow(diagonal(values), np.eye(SIZE)[0], 3).products == 1
+    with pytest.raises(RequestError, match="length 0"):
+        follow(diagonal(values), np.zeros(SIZE))
 
 
 # ---- warm starts, precision, wrong input

@@ -97,14 +97,47 @@ def test_without_a_budget_every_measurement_is_made_and_converges() -> None:
     assert np.all(errors <= 1e-3) and np.all(np.abs(values - 1.0) <= errors)
 
 
+def test_a_budget_for_one_product_is_kept_every_time_and_its_bound_covers_a_mode_that_comes_up() -> None:
+    clock, size = Clock(), 60
+    rest = np.linspace(0.05, 0.5, size) ** 2
+    recorder = Recorder(50, 4.0, clock=clock)
+    turned = np.linalg.qr(np.random.default_rng(1).normal(size=(size, size)))[0]
+
+    def values() -> np.ndarray:
+        # Two modes: the second rises above the first a third of the way on. Meanwhile vectors turn a little.
+        at = recorder.step / 4000
+        return np.concatenate([rest[:-2], [0.7 + 0.9 * at, 1.0]])
+
+    def vectors() -> np.ndarray:
+        tilt = np.linalg.qr(np.eye(size) + 2e-4 * (recorder.step / 50) * (turned - turned.T))[0]
+        return turned @ tilt
+
+    def product(v: np.ndarray) -> np.ndarray:
+        clock.now += 1.0
+        U = vectors()
+        return U @ (values() * (U.T @ v))
+
+    recorder.begin(lambda: "", lambda: Point(product, turned[:, -2], 1.0, checked("gd", 1.0)))
+    true = [values().max()]
+    for _ in range(4000):
+        clock.now += 1.0
+        if recorder.tick(1.0, lambda: Point(product, turned[:, -2], 1.0, checked("gd", 1.0))):
+            true.append(values().max())
+    assert np.mean(np.array(recorder.rows["products"][1:]) <= 2) == 1.0 and recorder.rows["step"][1:3] == [50, 100]
+    off = np.abs(np.array(recorder.rows["sharpness"]) - true)
+    # At least nine in ten: what is asked of a bound without a random start. It is one here although the value is off by far.
+    assert np.mean(off <= recorder.rows["error"]) >= 0.9
+    assert off.max() > 0.02 and recorder.cost.overhead <= 4.0
+
+
 @pytest.mark.parametrize(
     ("budget", "price", "every", "says"),
     [
         (None, 1.0, 100, "were only 5 measurements of the sharpness in 400 steps, .*: lower every from 100 to 25$"),
         # Nothing was affordable, so that the price of a measurement is not known.
         (0.5, 9.0, 25, r"was only 1 measurement of .*: raise budget from 0\.5 per cent \(None: no limit\)$"),
-        # Four of 1.5 s; 16 of them in 400 s, of a budget of which 0.7 is spent, are 8.6 %.
-        (3.0, 1.0, 50, r"were only 5 measurements .*: lower every from 50 to 25 and raise budget from 3 to some 9 per cent"),
+        # Six of 1.5 s; 16 of them in 400 s, of a budget of which 0.75 is spent, are 8 %.
+        (3.0, 1.0, 50, r"were only 7 measurements .*: lower every from 50 to 25 and raise budget from 3 to some 8 per cent"),
     ],
 )
 def test_too_few_measurements_are_told_with_what_to_do(budget: float | None, price: float, every: int, says: str) -> None:

@@ -75,10 +75,10 @@ class Setting:
             return hessian
 
         def apply(v: np.ndarray) -> np.ndarray:
-            inner = v if scale is None else scale * v
-            out = np.asarray(hessian(inner), np.float64)
-            out = out if shift is None else out + shift * inner
-            return out if scale is None else scale * out
+            inner = v if scale is None else _as(scale, v) * v
+            out = np.asarray(hessian(inner))
+            out = out if shift is None else out + _as(shift, out) * inner
+            return out if scale is None else _as(scale, out) * out
 
         return apply
 
@@ -103,4 +103,9 @@ def metric(square: np.ndarray, eps: float, correction: float = 1.0, inside: bool
     odd = p[~((p > 0) & (p < np.inf))]
     if odd.size:
         raise RequestError(f"the preconditioner is {odd[0]:g} for {odd.size} parameters; give the optimiser an eps above 0")
-    return p**-0.5
+    return 1 / np.sqrt(p)
+
+
+def _as(diagonal: Floats, v: np.ndarray) -> np.ndarray:
+    """In the precision of the products, so that their rounding is what a search sees, and vectors are not converted."""
+    return diagonal.astype(v.dtype, copy=False)

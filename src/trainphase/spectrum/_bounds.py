@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import eigh, lapack
 from scipy.special import gammaincinv
 
 HALVINGS = 20
@@ -63,6 +63,18 @@ class Law:
         size = max(float(np.trace(inner)), 1.0)
         return float(eigh(outer / size, (one + inner) / size + 1e-14 * one, eigvals_only=True)[-1])
 
+    def hopeless(self, H: np.ndarray, beta: float, tol: float) -> bool:
+        """Whether :meth:`reach` cannot yet answer ``tol`` of the top value: one start, one candidate, the top value wanted.
+
+        H is then tridiagonal but for rounding, and 1 / share follows at a tenth of the cost of all pairs (:func:`seen`). A tenth
+        is left for what rounding does to H.
+        """
+        d, e = np.diagonal(H), np.append(np.diagonal(H, 1), beta)
+        values, failed = lapack.dsterf(d, e[:-1]) if len(d) > 1 else (d, 0)
+        if failed or not values[-1] > 0:
+            return False
+        return 1.1 * self.least * seen(d.tolist(), e.tolist(), float(values[-1]) * (1 + tol)) < 1
+
     def reach(
         self,
         heights: np.ndarray,
@@ -101,3 +113,28 @@ class Law:
                 lo, hi = (lo, mid) if clear(mid) else (mid, hi)
             found[j] = hi
         return found
+
+
+def seen(d: list[float], e: list[float], t: float) -> float:
+    """1 / the largest share of a start that an eigenvector to ``t`` may have: the start's orthonormal polynomials at t, squared.
+
+    d, e : (m,), the diagonal of Lanczos' tridiagonal matrix and what is beside it, the last one outside.
+    """
+    side, before, now, total = 0.0, 0.0, 1.0, 1.0
+    for a, b in zip(d, e, strict=True):
+        before, now = now, ((t - a) * now - side * before) / b
+        side, total = b, total + now * now
+    return total
+
+
+def above(d: list[float], e: list[float], theta: float, held: float) -> float:
+    """How far above the largest Ritz value there may be an eigenvalue of whose vector the start holds the share ``held``."""
+    if not e[-1] > 0:
+        return 0.0
+    lo, hi = 0.0, max(abs(theta), e[-1])
+    while seen(d, e, theta + hi) * held < 1:
+        lo, hi = hi, 4 * hi
+    for _ in range(2 * HALVINGS):
+        mid = 0.5 * (lo + hi)
+        lo, hi = (lo, mid) if seen(d, e, theta + mid) * held >= 1 else (mid, hi)
+    return hi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -46,12 +47,13 @@ class Space:
         u, known = self.C.pop(0), self.K[0]
         w = self._multiply(u)
         m = self.dimension
-        self._store(m, u.astype(w.dtype, copy=False))
+        u = u.astype(w.dtype, copy=False)
+        self._store(m, u)
         self.C = [c.astype(w.dtype, copy=False) for c in self.C]
-        self.norm = max(self.norm, float(np.linalg.norm(w)))
+        self.norm = max(self.norm, _length(w))
         # By symmetry most of what lies in the basis is known, so that one more passage over the basis is enough.
-        basis, first = self._basis[: m + 1], np.append(known, 0.0)
-        first[m] = float(basis[m] @ w)
+        basis, first = self._basis[: m + 1], np.empty(m + 1)
+        first[:m], first[m] = known, float(u @ w)
         for j in np.flatnonzero(first):
             w -= w.dtype.type(first[j]) * basis[j]
         rest = self._without(w, basis)
@@ -63,13 +65,15 @@ class Space:
         H = np.empty((m + 1, m + 1))
         H[:m, :m], H[m], H[:, m] = self.H, first, first
         self.H = H
-        self.K = np.column_stack([self.K[1:], column])
         self.waiting = max(self.waiting - 1, 0)
-        left = float(np.linalg.norm(w))
-        if left > 2 * float(np.finfo(w.dtype).eps) * self.norm and m + 1 + len(self.C) < self.size:
+        left = _length(w)
+        more = left > 2 * float(np.finfo(w.dtype).eps) * self.norm and m + 1 + len(self.C) < self.size
+        K = np.zeros((len(self.C) + more, m + 1))
+        K[: len(self.C), :m], K[: len(self.C), m] = self.K[1:], column
+        if more:
             self.C.append(w / w.dtype.type(left))
-            self.K = np.vstack([self.K, np.zeros(m + 1)])
-            self.K[-1, -1] = left
+            K[-1, -1] = left
+        self.K = K
 
     def aim(self, weights: np.ndarray) -> None:
         """Turn the candidates so that the residual of V^T weights comes first. ``weights`` : (m,)."""
@@ -105,17 +109,8 @@ class Space:
         return 8 * float(np.finfo(self._basis.dtype).eps) * self.norm + self.noise
 
     def _multiply(self, u: np.ndarray) -> np.ndarray:
-        w = np.array(self._product(u))
         self.products += 1
-        if w.shape != (self.size,):
-            raise RequestError(f"the product has shape {w.shape} for vectors of shape ({self.size},); give a square operator")
-        if w.dtype not in (np.float32, np.float64):
-            w = w.astype(np.float64)
-        if not np.isfinite(w).all():
-            raise RequestError(
-                f"product {self.products} with the operator is not finite; look for parameters or data that are not, or too large"
-            )
-        return w
+        return checked_image(self._product(u), self.size, self.products)
 
     def _store(self, m: int, u: np.ndarray) -> None:
         if m == 0:
@@ -127,12 +122,12 @@ class Space:
     @staticmethod
     def _without(w: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Take the span of orthonormal ``rows`` out of w, in place; the components taken out."""
-        before = float(np.linalg.norm(w))
+        before = _length(w)
         found = rows @ w
         w -= found @ rows
         found = found.astype(np.float64)
         for _ in range(2):
-            after = float(np.linalg.norm(w))
+            after = _length(w)
             if after > AGAIN * before:
                 break
             more = rows @ w
@@ -143,7 +138,7 @@ class Space:
 
     def _admit(self, row: np.ndarray) -> None:
         """A start, made orthogonal to all that is there; one that depends on the others is left out."""
-        before = float(np.linalg.norm(row))
+        before = _length(row)
         if not before > 0 or not np.isfinite(before) or self.dimension + len(self.C) >= self.size:
             return
         unit = row / before
@@ -151,9 +146,28 @@ class Space:
             for rows in (self.V, self.C):
                 for other in rows:
                     unit -= (other @ unit) * other
-            left = float(np.linalg.norm(unit))
+            left = _length(unit)
             if left < 1e-6:
                 return
             unit /= left
         self.C.append(unit.astype(self._basis.dtype, copy=False) if self.dimension else unit)
         self.K = np.vstack([self.K, np.zeros(self.dimension)]) if self.dimension else np.empty((len(self.C), 0))
+
+
+def _length(v: np.ndarray) -> float:
+    # Not np.linalg.norm: a look at a small network costs as much as these calls do.
+    return math.sqrt(float(v @ v))
+
+
+def checked_image(image: np.ndarray, size: int, count: int) -> np.ndarray:
+    """A copy of a product's image, in floats; ``count`` : which product it was. RequestError unless it is finite and (size,)."""
+    w = np.array(image)
+    if w.shape != (size,):
+        raise RequestError(f"the product has shape {w.shape} for vectors of shape ({size},); give a square operator")
+    if w.dtype not in (np.float32, np.float64):
+        w = w.astype(np.float64)
+    if not np.isfinite(w).all():
+        raise RequestError(
+            f"product {count} with the operator is not finite; look for parameters or data that are not, or too large"
+        )
+    return w

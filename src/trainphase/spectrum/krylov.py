@@ -8,14 +8,16 @@ further direction is the residual of the pair that needs it most. Between produc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import blas
 
 from trainphase.errors import RequestError
-from trainphase.spectrum._bounds import Law, from_residuals
-from trainphase.spectrum._space import Product, Space
+from trainphase.spectrum._bounds import Law, above, from_residuals
+from trainphase.spectrum._space import Product, Space, checked_image
 
 WHICH = ("algebraic", "magnitude")
 # Of the basis, beyond which it is reduced to its best part.
@@ -26,6 +28,9 @@ OFTEN = 32
 RISE = 3.0
 # The random starts of a cold search, at most: an eigenvalue of higher multiplicity is counted this many times.
 COPIES = 3
+# What a start that follows a run is taken to hold of the top eigenvector: a tenth of its length. Measured 50 steps apart along
+# three runs of a tanh network, one to three products: bounds from it held in 96 to 100 % of 81 measurements each.
+HELD = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +104,8 @@ def top(
         last = space.products >= limit or space.dimension == size or not space.C
         if not last and (space.waiting or space.dimension % (1 + space.dimension // OFTEN)):
             continue
+        if not last and law is not None and k == 1 and which == "algebraic" and law.hopeless(space.H, space.K[0, -1], tol):
+            continue
         found = _ritz(space, k, which, law is None)
         allowed = tol * float(np.max(np.abs(found.values)))
         enough = len(found.values) == k
@@ -126,6 +133,56 @@ def top(
     vectors = space.vectors(found.weights[:, : k + 1])
     vectors /= np.linalg.norm(vectors, axis=1)[:, None]
     return Pairs(found.values, vectors[:k], found.residuals, errors, space.products, converged, vectors)
+
+
+def follow(product: Product, start: np.ndarray, most: int = 2, tol: float = 1e-3, held: float = HELD) -> Pairs:
+    """The top eigenpair along a run, from one vector and with very few products: Lanczos, all in the precision of the products.
+
+    product, tol : as for :func:`top`. start : (P,), ``rows`` of the last measurement. most : products at most, at least 1.
+    held : the share |x . start|^2 of the top eigenvector x that the start is taken to hold at least, for a unit start.
+
+    The error bound is that of :func:`top` for a random start with ``held`` in the place of the law: no eigenvalue further than
+    ``errors`` above the value has an eigenvector of which the start holds that share. One of which it holds less is not seen, so
+    now and then mix something into the start. ``rows`` is the image of the vector, one power step further, at no product.
+
+    Raises RequestError when a product is not finite, has another shape, or the arguments are out of range.
+    """
+    u = np.array(start).ravel()
+    _check(u.size, 1, tol, "algebraic", held)
+    length = math.sqrt(float(u @ u))
+    if not 0 < length < math.inf:
+        raise RequestError(f"start has the length {length:g}; give a finite vector that is not zero")
+    u /= u.dtype.type(length)
+    d: list[float] = []
+    e: list[float] = []
+    basis: list[np.ndarray] = []
+    while True:
+        w = checked_image(product(u), u.size, len(d) + 1)
+        u = u.astype(w.dtype, copy=False)
+        norm, axpy = math.sqrt(float(w @ w)), blas.get_blas_funcs("axpy", (w,))
+        basis.append(u)
+        d.append(float(u @ w))
+        for c, q in zip((d[-1], *e[-1:]), basis[:-3:-1], strict=True):
+            axpy(q, w, a=-c)
+        for q in basis:
+            axpy(q, w, a=-float(q @ w))
+        e.append(math.sqrt(float(w @ w)))
+        theta, weights = np.linalg.eigh(np.diag(d) + np.diag(e[:-1], 1) + np.diag(e[:-1], -1))
+        value, s = float(theta[-1]), weights[:, -1].astype(w.dtype)
+        floor = 8 * float(np.finfo(w.dtype).eps) * max(norm, abs(value))
+        done = e[-1] <= floor
+        error = floor if done else floor + above(d, e, value, held)
+        if done or error <= tol * abs(value) or len(d) >= min(most, u.size):
+            break
+        u = w / w.dtype.type(e[-1])
+    vector = s[0] * basis[0]
+    for a, q in zip(s[1:], basis[1:], strict=True):
+        axpy(q, vector, a=a)
+    image = axpy(w, vector * w.dtype.type(value), a=s[-1])
+    image /= max(math.sqrt(float(image @ image)), np.finfo(w.dtype).tiny)
+    residual = np.array([e[-1] * abs(float(s[-1])) + floor])
+    converged = error <= tol * abs(value)
+    return Pairs(np.array([value]), vector[None], residual, np.array([error]), len(d), converged, image[None])
 
 
 @dataclass(frozen=True, eq=False)

@@ -138,8 +138,9 @@ def _operator(kind: str, problem: Problem, theta: Any, batch: int | None, size: 
         whole = _linear.prepare(kind, given.problem, given.theta) if given.rows is None else None
 
     def product(v: np.ndarray) -> np.ndarray:
+        # As NumPy numbers of the right precision the vector goes to the device with the call, at half the cost.
+        vector = np.asarray(v, given.dtype)
         with precision(given.dtype):
-            vector = jnp.asarray(v, given.dtype)
             if given.rows is None:
                 return np.asarray(_linear.apply(whole, vector))
             return np.asarray(_linear.in_blocks(kind, given.rows, given.problem, given.theta, vector))

@@ -197,8 +197,9 @@ class _Model:
 
     def _vectors(self, v: np.ndarray) -> list[Any]:
         like = self.parameters
-        pieces = zip(np.split(np.asarray(v), np.cumsum([p.numel() for p in like])[:-1]), like, strict=True)
-        return [torch.tensor(a, dtype=p.dtype, device=p.device).reshape(p.shape) for a, p in pieces]
+        whole = torch.tensor(v, device=like[0].device)
+        pieces = zip(whole.split([p.numel() for p in like]), like, strict=True)
+        return [a.to(p).reshape(p.shape) for a, p in pieces]
 
     def parts(self, step: int) -> list[Callable[[], tuple[np.ndarray, Product]]]:
         """Minibatches of the probe batch, for the batch sharpness."""

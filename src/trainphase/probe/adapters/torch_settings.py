@@ -43,7 +43,8 @@ def read(optimizer: Any, parameters: Sequence[Any], threshold: float | None = No
     scale = _scale(KNOWN[kind], optimizer, parameters, mine, lr)
     if KNOWN[kind] != "polyak" and scale is None:
         return None
-    shift = None if decoupled else _each(parameters, [float(g.get("weight_decay", 0.0)) for g in mine])
+    decays = [0.0 if decoupled else float(g.get("weight_decay", 0.0)) for g in mine]
+    shift = _each(parameters, decays) if any(decays) else None
     decay = float(lead.get("weight_decay", 0.0)) if decoupled else 0.0
     name, beta = KNOWN[kind], float(lead["betas"][0]) if "betas" in lead else float(lead.get("momentum", 0.0))
     if name == "polyak":
@@ -51,7 +52,7 @@ def read(optimizer: Any, parameters: Sequence[Any], threshold: float | None = No
     dampening = float(lead.get("dampening", 0.0)) if name == "polyak" else 0.0
     return checked(
         name, lr, beta, dampening=dampening, decay=decay, scale=scale,
-        shift=shift if shift is not None and shift.any() else None, notes=_notes(optimizer, groups, lead, lr),
+        shift=shift, notes=_notes(optimizer, groups, lead, lr),
     )  # fmt: skip
 
 
