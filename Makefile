@@ -13,6 +13,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?=
+GALLERY_ARGS ?=
 # The benchmarks to run: orbits of the cubic map, and quadratic regression models.
 BENCH ?= orbit quadratic
 # PyTorch, for the tests of its probe: an environment of its own, since nobody else needs it. The index has builds for the CPU,
@@ -38,7 +39,7 @@ SETUP_INPUTS = pyproject.toml $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-torch lint format types layers check bench soak lock clean
+.PHONY: help demo test test-torch lint format types layers check bench soak gallery lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +74,9 @@ bench: $(if $(filter-out probe,$(BENCH)),$(DEV_READY)) $(if $(filter probe,$(BEN
 
 soak: $(DEV_READY) ## kill sweeps at random 200 times and see that nothing is lost, about ten minutes (SOAK_ARGS="20 7": 20 kills, seed 7)
 	$(BIN)/python scripts/soak.py $(SOAK_ARGS)
+
+gallery: $(RUN_READY) ## one page for each system, to move in, into docs/_build/gallery; some minutes (GALLERY_ARGS="--only cubic")
+	$(BIN)/python scripts/write_gallery.py $(GALLERY_ARGS)
 
 lock: pyproject.toml ## choose the newest versions that pyproject allows and pin them in requirements/ci.txt
 	requirements/lock "$(PYTHON)"

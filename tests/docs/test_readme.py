@@ -61,6 +61,8 @@ def test_command(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         json.loads(out)
     if "--plot" in words:
         assert (tmp_path / words[words.index("--plot") + 1]).stat().st_size > 10_000
+    for option in {"--html", "--export"} & set(words):
+        assert 'id="trainphase-document"' in (tmp_path / words[words.index(option) + 1]).read_text()
 
 
 def test_the_data_sets_of_the_nets_are_all_named() -> None:

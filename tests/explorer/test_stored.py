@@ -115,7 +115,7 @@ def test_a_refinement_that_is_not_finished_is_told(refined: tuple[str, tp.Diagra
     shutil.copytree(refined[0], tmp_path / "half")
     last = max((tmp_path / "half" / "ledger").glob("*.json"), key=lambda p: int(p.stem) if p.stem.isdecimal() else -1)
     last.unlink()
-    with pytest.raises(StoreError, match="is not finished: continue it"):
+    with pytest.raises(StoreError, match="is not finished, or by another version: complete it"):
         stored.of_store(str(tmp_path / "half"))
 
 

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-HEAVY = ("jax", "equinox", "matplotlib", "pandas", "xarray", "zarr", "sklearn", "scipy", "dask", "distributed", "fsspec", "uvicorn")
+HEAVY = (
+    "jax", "equinox", "matplotlib", "pandas", "xarray", "zarr", "sklearn", "scipy", "dask", "distributed", "fsspec", "uvicorn",
+)  # fmt: skip
 
 # Runs the command in the child itself and prints, as the last line, its exit code and the modules it loaded.
 CHILD = """

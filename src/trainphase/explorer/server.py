@@ -22,6 +22,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
+import numpy as np
+
 from trainphase.errors import RequestError, TrainphaseError
 from trainphase.explorer import bundle
 from trainphase.explorer.runs import Worker, asked
@@ -134,10 +136,11 @@ class App:
         if wanted is None:
             raise Refused(404, "there is nothing here")
         numbers = _query(request, wanted)
+        codes_of: Callable[..., np.ndarray] = stored.labels if what == "labels" else stored.tile
         try:
             if what == "point":
                 return _json(await asyncio.to_thread(stored.point, *numbers))
-            codes = await asyncio.to_thread(stored.labels if what == "labels" else stored.tile, *numbers)
+            codes = await asyncio.to_thread(codes_of, *numbers)
         except IndexError:
             raise Refused(404, "the diagram has no such place") from None
         data = codes.tobytes()
