@@ -90,7 +90,7 @@ export class Explorer {
 
   begin() {
     pageElement("title").textContent = this.doc.title;
-    handleGestures(this.diagram.host, () => this.diagram.area, pointerHands(this));
+    handleGestures(this.diagram.host, () => this.diagram.reach, pointerHands(this));
     handleKeys(this.diagram.host, keyActs(this));
     showFiles(this);
     this.open();
@@ -197,7 +197,7 @@ export class Explorer {
     this.pool.cancel();
     clearTimeout(this.timer);
     this.problem("");
-    plane.begin(view, state.size || usualSize(systemOf(this.doc, state)), clean);
+    plane.begin(view, state.size, usualSize(systemOf(this.doc, state)), clean);
     diagram.showNow();
     this.drawOver();
     const system = systemOf(this.doc, state);
@@ -216,7 +216,9 @@ export class Explorer {
     if (!info) return;
     this.began = performance.now();
     this.plane.compute(this.pool, state, modelDraws(info, state.params), {
+      piece: (share) => this.setProgress(share),
       level: (stride) => {
+        this.legend.shares(this.plane.shares());
         this.main.dataset.firstMs ??= performance.now().toFixed(0);
         if (stride <= FINE_STRIDE) this.preview.hide();
       },
@@ -315,8 +317,16 @@ export class Explorer {
     return units && units !== "1" ? `${name} (${units})` : name;
   }
 
+  /** @param {number} share of the points that are known */
+  setProgress(share) {
+    const bar = pageElement("progress");
+    bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
+    /** @type {HTMLElement} */ (bar.firstElementChild).style.width = `${(100 * share).toFixed(1)}%`;
+  }
+
   /** @param {string} stage */
   setStage(stage) {
+    if (stage === "computing") this.setProgress(0);
     this.main.dataset.state = stage;
     pageElement("progress").hidden = stage !== "computing";
   }

@@ -114,7 +114,7 @@ function zoomBox(explorer, from, to) {
  */
 function markUnder(explorer, x, y) {
   const { diagram, points } = explorer;
-  const { left, top, width, height } = diagram.area;
+  const { left, top, width, height } = diagram.reach;
   for (const { name, spot } of [...points.marks()].reverse()) {
     const at = diagram.place(spot);
     if (Math.hypot(at.x - left - x * width, at.y - top - (1 - y) * height) <= GRAB_PX) return name;
