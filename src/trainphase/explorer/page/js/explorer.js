@@ -52,6 +52,24 @@ function onResize(node, act, across = false) {
   }).observe(node);
 }
 
+/** Copy a text; false where that is not allowed. @param {string} text */
+async function copied(text) {
+  try {
+    // Inside another page, only what the pointer has just asked for may be copied, by the older way.
+    if (window.top !== window) throw new Error("framed");
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
 /** Everything on the page. */
 export class Explorer {
   /**
@@ -93,6 +111,7 @@ export class Explorer {
     handleGestures(this.diagram.host, () => this.diagram.reach, pointerHands(this));
     handleKeys(this.diagram.host, keyActs(this));
     showFiles(this);
+    readPlace(this, NaN, NaN, false);
     this.open();
     // Sizes change with the window, the fonts and the panels beside.
     onResize(this.diagram.host, () => this.refresh());
@@ -340,14 +359,9 @@ export class Explorer {
 
   /** @param {string} text @param {string} what */
   async copy(text, what) {
-    try {
-      await navigator.clipboard.writeText(text);
-      this.announcer.say(`${what} is copied`, true);
-      this.note(`${what} is copied`);
-    } catch {
-      // Without the right to the clipboard the text is shown, to be copied by hand.
-      window.prompt(`Copy ${what}`, text);
-    }
+    const sentence = (await copied(text)) ? `${what} is copied` : "this page may not copy; mark the text and copy it by hand";
+    this.announcer.say(sentence, true);
+    this.note(sentence);
   }
 
   /** A short word in the line over the diagram. @param {string} sentence */

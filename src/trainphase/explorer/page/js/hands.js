@@ -7,6 +7,8 @@ import { keptWithin, numberText, pannedSpan, zoomedSpan } from "./view.js";
 /** @typedef {import("./state.js").View} View */
 
 const GRAB_PX = 14;
+const HINT = "Scroll to zoom, drag to move, click to run a point";
+const HINT_TOUCH = "Pinch to zoom, drag to move, tap to run a point";
 
 /**
  * The view zoomed about a place.
@@ -135,7 +137,7 @@ export function readPlace(explorer, x, y, aloud) {
   if (!line) return;
   explorer.hovered = x >= 0 && y >= 0 ? { x, y } : null;
   if (!explorer.hovered) {
-    line.textContent = "";
+    line.textContent = window.matchMedia("(pointer: coarse)").matches ? HINT_TOUCH : HINT;
     return;
   }
   const cell = plane.cell(x, y);
