@@ -138,14 +138,20 @@ export class Diagram {
     }
   }
 
+  /** Where hands act: over one axis, the orbit diagram above the strip too. */
+  get reach() {
+    return this.view.y ? this.area : this.plot;
+  }
+
   /**
-   * Points of the plane that the screen shows apart, at most `most` along a side; an even number, so that in a view that is
-   * symmetric no point lies on its middle, which is a special line of most systems.
+   * Points of the plane: so many along a side as are asked for, or as the screen shows apart, at most `most`; an even number,
+   * so that in a view that is symmetric no point lies on its middle, which is a special line of most systems.
+   * @param {number} asked 0 to follow the screen
    * @param {number} most
    */
-  resolution(most) {
+  resolution(asked, most) {
     const ratio = window.devicePixelRatio || 1;
-    const fit = (/** @type {number} */ size) => 2 * Math.floor(Math.max(16, Math.min(most, Math.round(size * ratio))) / 2);
+    const fit = (/** @type {number} */ size) => 2 * Math.ceil((asked || Math.max(16, Math.min(most, Math.round(size * ratio)))) / 2);
     return { n: fit(this.area.width), m: this.view.y ? fit(this.area.height) : 1 };
   }
 
@@ -279,6 +285,8 @@ export class Diagram {
     for (const { name, spot } of marks) {
       const { x, y } = this.place(spot);
       if (x < left || x > left + width || y < top || y > top + height) continue;
+      // Over one axis, a line leads up through the orbit diagram.
+      if (!this.view.y) nodes.push(overlayElement("path", { class: `stem run-${name.toLowerCase()}`, d: `M${x} ${this.plot.top}V${y - 9}` }));
       const group = overlayElement("g", { class: `mark run-${name.toLowerCase()}`, transform: `translate(${x} ${y})` });
       for (const [kind, r] of /** @type {const} */ ([["ring", 9], ["hoop", 9], ["centre", 1.5]])) {
         group.append(overlayElement("circle", { class: kind, r }));

@@ -52,6 +52,24 @@ function onResize(node, act, across = false) {
   }).observe(node);
 }
 
+/** Copy a text; false where that is not allowed. @param {string} text */
+async function copied(text) {
+  try {
+    // Inside another page, only what the pointer has just asked for may be copied, by the older way.
+    if (window.top !== window) throw new Error("framed");
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
 /** Everything on the page. */
 export class Explorer {
   /**
@@ -90,9 +108,10 @@ export class Explorer {
 
   begin() {
     pageElement("title").textContent = this.doc.title;
-    handleGestures(this.diagram.host, () => this.diagram.area, pointerHands(this));
+    handleGestures(this.diagram.host, () => this.diagram.reach, pointerHands(this));
     handleKeys(this.diagram.host, keyActs(this));
     showFiles(this);
+    readPlace(this, NaN, NaN, false);
     this.open();
     // Sizes change with the window, the fonts and the panels beside.
     onResize(this.diagram.host, () => this.refresh());
@@ -197,7 +216,7 @@ export class Explorer {
     this.pool.cancel();
     clearTimeout(this.timer);
     this.problem("");
-    plane.begin(view, state.size || usualSize(systemOf(this.doc, state)), clean);
+    plane.begin(view, state.size, usualSize(systemOf(this.doc, state)), clean);
     diagram.showNow();
     this.drawOver();
     const system = systemOf(this.doc, state);
@@ -216,7 +235,9 @@ export class Explorer {
     if (!info) return;
     this.began = performance.now();
     this.plane.compute(this.pool, state, modelDraws(info, state.params), {
+      piece: (share) => this.setProgress(share),
       level: (stride) => {
+        this.legend.shares(this.plane.shares());
         this.main.dataset.firstMs ??= performance.now().toFixed(0);
         if (stride <= FINE_STRIDE) this.preview.hide();
       },
@@ -315,8 +336,16 @@ export class Explorer {
     return units && units !== "1" ? `${name} (${units})` : name;
   }
 
+  /** @param {number} share of the points that are known */
+  setProgress(share) {
+    const bar = pageElement("progress");
+    bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
+    /** @type {HTMLElement} */ (bar.firstElementChild).style.width = `${(100 * share).toFixed(1)}%`;
+  }
+
   /** @param {string} stage */
   setStage(stage) {
+    if (stage === "computing") this.setProgress(0);
     this.main.dataset.state = stage;
     pageElement("progress").hidden = stage !== "computing";
   }
@@ -330,14 +359,9 @@ export class Explorer {
 
   /** @param {string} text @param {string} what */
   async copy(text, what) {
-    try {
-      await navigator.clipboard.writeText(text);
-      this.announcer.say(`${what} is copied`, true);
-      this.note(`${what} is copied`);
-    } catch {
-      // Without the right to the clipboard the text is shown, to be copied by hand.
-      window.prompt(`Copy ${what}`, text);
-    }
+    const sentence = (await copied(text)) ? `${what} is copied` : "this page may not copy; mark the text and copy it by hand";
+    this.announcer.say(sentence, true);
+    this.note(sentence);
   }
 
   /** A short word in the line over the diagram. @param {string} sentence */

@@ -17,6 +17,9 @@ export function showFiles(explorer) {
   onClick("do-out", () => zoomAbout(explorer, middle().x, middle().y, 2));
   onClick("do-undo", () => undoView(explorer));
   onClick("do-reset", () => resetView(explorer));
+  const link = document.getElementById("do-link");
+  // A page that stands in another one by its text has no address to share.
+  if (link) link.hidden = location.protocol === "about:";
   onClick("do-link", () => explorer.copy(explorer.address(), "the address"));
   onClick("skip", () => explorer.diagram.host.focus());
   onClick("do-help", () => /** @type {HTMLDialogElement} */ (document.getElementById("help")).showModal());

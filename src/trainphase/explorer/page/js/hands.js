@@ -7,6 +7,8 @@ import { keptWithin, numberText, pannedSpan, zoomedSpan } from "./view.js";
 /** @typedef {import("./state.js").View} View */
 
 const GRAB_PX = 14;
+const HINT = "Scroll to zoom, drag to move, click to run a point";
+const HINT_TOUCH = "Pinch to zoom, drag to move, tap to run a point";
 
 /**
  * The view zoomed about a place.
@@ -114,7 +116,7 @@ function zoomBox(explorer, from, to) {
  */
 function markUnder(explorer, x, y) {
   const { diagram, points } = explorer;
-  const { left, top, width, height } = diagram.area;
+  const { left, top, width, height } = diagram.reach;
   for (const { name, spot } of [...points.marks()].reverse()) {
     const at = diagram.place(spot);
     if (Math.hypot(at.x - left - x * width, at.y - top - (1 - y) * height) <= GRAB_PX) return name;
@@ -135,7 +137,7 @@ export function readPlace(explorer, x, y, aloud) {
   if (!line) return;
   explorer.hovered = x >= 0 && y >= 0 ? { x, y } : null;
   if (!explorer.hovered) {
-    line.textContent = "";
+    line.textContent = window.matchMedia("(pointer: coarse)").matches ? HINT_TOUCH : HINT;
     return;
   }
   const cell = plane.cell(x, y);

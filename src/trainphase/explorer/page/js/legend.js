@@ -38,6 +38,7 @@ export class Legend {
   /** @param {Phase} phase @param {number} code */
   row(phase, code) {
     const item = document.createElement("li");
+    item.hidden = code === NOT_COMPUTED;
     const button = document.createElement("button");
     button.type = "button";
     button.className = "phase";

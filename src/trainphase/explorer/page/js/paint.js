@@ -6,6 +6,8 @@
 export const NOT_COMPUTED = 255;
 /** Not answered yet; no code of a phase. */
 export const NOT_YET = 254;
+// A piece of fewer cells across is not outlined.
+const OUTLINED_CELLS = 4;
 
 /**
  * Colours of codes as words of image data: ABGR on the machines that browsers run on.
@@ -71,29 +73,21 @@ export function paintAll(pixels, labels, table) {
 }
 
 /**
- * Outlines where phases meet, as a path over cells of size 1, the highest row at the top. Where phases meet everywhere, as on
- * a fractal boundary, there are none to draw, nor around a lone point.
+ * Outlines where phases meet, as a path over cells of size 1, the highest row at the top: between pieces that are broad enough
+ * to be seen beside their outline, and so none on a fractal boundary or around a lone point.
  * @param {Labels} labels
  */
 export function outlinePath(labels) {
   const { n, m, codes } = labels;
-  const edge = new Uint8Array(n * m);
-  for (let j = 0; j + 1 < m; j++) {
-    for (let i = 0; i + 1 < n; i++) {
-      const k = j * n + i;
-      if (codes[k] !== codes[k + 1] || codes[k] !== codes[k + n]) edge[k] = 1;
-    }
-  }
   const path = new Path2D();
-  for (let j = 0; j + 1 < m; j++) {
-    for (let i = 0; i + 1 < n; i++) {
+  for (let j = 0; j < m; j++) {
+    for (let i = 0; i < n; i++) {
       const k = j * n + i;
-      if (!edge[k] || !onLine(edge, n, m, i, j)) continue;
-      if (codes[k] !== codes[k + 1]) {
+      if (i + 1 < n && codes[k] !== codes[k + 1] && broad(codes, k, 1, i, n)) {
         path.moveTo(i + 1, m - j);
         path.lineTo(i + 1, m - 1 - j);
       }
-      if (codes[k] !== codes[k + n]) {
+      if (j + 1 < m && codes[k] !== codes[k + n] && broad(codes, k, n, j, m)) {
         path.moveTo(i, m - 1 - j);
         path.lineTo(i + 1, m - 1 - j);
       }
@@ -103,25 +97,19 @@ export function outlinePath(labels) {
 }
 
 /**
- * True where the edges around a cell look like a line: it goes on to the rim of its neighbourhood, and does not fill it.
- * @param {Uint8Array} edge
- * @param {number} n
- * @param {number} m
- * @param {number} i
- * @param {number} j
+ * True where the cells on both sides of an edge go on for some cells, or to the rim of the view.
+ * @param {Uint8Array} codes
+ * @param {number} k the cell before the edge
+ * @param {number} step to the cell behind it
+ * @param {number} at index of the cell in that direction
+ * @param {number} end
  */
-function onLine(edge, n, m, i, j) {
-  const reach = 3;
-  let near = 0;
-  let rim = 0;
-  for (let v = Math.max(0, j - reach); v <= Math.min(m - 1, j + reach); v++) {
-    for (let u = Math.max(0, i - reach); u <= Math.min(n - 1, i + reach); u++) {
-      if (!edge[v * n + u]) continue;
-      near += 1;
-      if (Math.abs(v - j) === reach || Math.abs(u - i) === reach) rim += 1;
-    }
+function broad(codes, k, step, at, end) {
+  for (let q = 1; q < OUTLINED_CELLS; q++) {
+    if (at - q >= 0 && codes[k - q * step] !== codes[k]) return false;
+    if (at + 1 + q < end && codes[k + (1 + q) * step] !== codes[k + step]) return false;
   }
-  return rim >= 2 && near >= 6 && near <= 20;
+  return true;
 }
 
 /**

@@ -51,16 +51,17 @@ export class Plane {
   /**
    * Begin labels of a view, at the resolution of the screen.
    * @param {View} view
-   * @param {number} most points along a side
+   * @param {number} asked points along a side, 0 to follow the screen
+   * @param {number} most
    * @param {boolean} clean without what was seen before under them
    */
-  begin(view, most, clean) {
+  begin(view, asked, most, clean) {
     if (this.complete && !clean) this.diagram.keep(this.view ?? view);
     if (clean) {
       this.letters = [];
       this.diagram.before = null;
     }
-    const { n, m } = this.diagram.resolution(most);
+    const { n, m } = this.diagram.resolution(asked, most);
     [this.n, this.m] = [n, m];
     this.view = view;
     this.complete = false;
@@ -77,14 +78,17 @@ export class Plane {
    * @param {Pool} pool
    * @param {State} state
    * @param {import("./source.js").Draws | undefined} draws
-   * @param {{level: (stride: number) => void, done: () => void, failed: (sentence: string) => void}} tell
+   * @param {{piece: (share: number) => void, level: (stride: number) => void, done: () => void, failed: (sentence: string) => void}} tell
    */
   compute(pool, state, draws, tell) {
     const { id: system, vocabulary, params, steps } = state;
     const job = { system, vocabulary, params, xName: state.x.name, xs: this.xs, yName: state.y?.name ?? "", ys: this.ys, steps, draws };
+    let known = 0;
     pool.start(job, {
       piece: ({ columns, rows, stride }, answer) => {
         let k = 0;
+        known += columns.length * rows.length;
+        tell.piece(known / this.codes.length);
         for (const j of rows) {
           for (const i of columns) {
             this.codes[j * this.n + i] = answer.codes[k];

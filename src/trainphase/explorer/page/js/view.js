@@ -143,6 +143,16 @@ export function plainNumber(value) {
  * @returns {{ticks: {share: number, text: string}[], base: string}}
  */
 export function ticksOf(span, count) {
+  const made = someTicks(span, count);
+  // One tick is no scale.
+  return made.ticks.length < 2 && count < 20 ? ticksOf(span, count + 2) : made;
+}
+
+/**
+ * @param {Span} span
+ * @param {number} count
+ */
+function someTicks(span, count) {
   const { lo, hi } = span;
   if (span.log && hi / lo > 30) return { ticks: logTicks(span, count), base: "" };
   const step = roundStep((hi - lo) / Math.max(1, count));
