@@ -70,7 +70,7 @@ class Law:
         is left for what rounding does to H.
         """
         d, e = np.diagonal(H), np.append(np.diagonal(H, 1), beta)
-        values, failed = lapack.dsterf(d, e[:-1]) if len(d) > 1 else (d, 0)
+        values, failed = lapack.dsterf(d, e[:-1]) if len(d) > 1 else (d, 0)  # pyright: ignore[reportAttributeAccessIssue]
         if failed or not values[-1] > 0:
             return False
         return 1.1 * self.least * seen(d.tolist(), e.tolist(), float(values[-1]) * (1 + tol)) < 1

@@ -156,6 +156,7 @@ def follow(product: Product, start: np.ndarray, most: int = 2, tol: float = 1e-3
     d: list[float] = []
     e: list[float] = []
     basis: list[np.ndarray] = []
+    axpy: Any = None
     while True:
         w = checked_image(product(u), u.size, len(d) + 1)
         u = u.astype(w.dtype, copy=False)

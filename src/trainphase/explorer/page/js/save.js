@@ -17,7 +17,7 @@ export function figureSvg(parts, caption, background) {
   const [first, ...rest] = parts;
   const size = first.overlay.getBoundingClientRect();
   const column = rest.map((part) => part.overlay.getBoundingClientRect());
-  const wide = size.width + (rest.length ? SAVED_GAP + Math.max(...column.map((box) => box.width)) : 0);
+  const wide = size.width + (rest.length ? SAVED_GAP + Math.max(...column.map((box) => box.width)) : 0) + SAVED_GAP;
   const high = Math.max(size.height, column.reduce((sum, box) => sum + box.height + SAVED_GAP, 0)) + 24;
   const root = savedElement("svg", { width: wide, height: high, viewBox: `0 0 ${wide} ${high}` });
   root.setAttribute("xmlns", "http://www.w3.org/2000/svg");
@@ -46,7 +46,7 @@ function savedPart(part, x, y, size) {
   if (part.canvas) {
     const picture = savedElement("image", {
       x: part.x ?? 0, y: part.y ?? 0, width: part.width ?? size.width, height: part.height ?? size.height,
-      href: part.canvas.toDataURL("image/png"), preserveAspectRatio: "none", style: "image-rendering: pixelated",
+      href: part.canvas.toDataURL("image/png"), preserveAspectRatio: "none", "image-rendering": "pixelated",
     });
     group.append(picture);
   }
@@ -65,8 +65,8 @@ function savedPart(part, x, y, size) {
  */
 function savedStyles(from, to) {
   const style = getComputedStyle(from);
-  const text = SAVED_STYLES.map((name) => `${name}:${style.getPropertyValue(name)}`).join(";");
-  to.setAttribute("style", text);
+  // As attributes: the page's policy forbids style attributes.
+  for (const name of SAVED_STYLES) to.setAttribute(name, style.getPropertyValue(name));
   for (let k = 0; k < from.children.length; k++) savedStyles(from.children[k], to.children[k]);
 }
 

@@ -17,7 +17,8 @@ const DEEPEST = 1e-34;
  */
 export function seriesPath(frame, times, values) {
   const { x, y } = frame;
-  const lowest = y.log ? y.lo / 10 : -Infinity;
+  // A loss below the frame is drawn along its lower edge, to where the run ends.
+  const lowest = y.log ? y.lo : -Infinity;
   const highest = y.log ? y.hi * 10 : Infinity;
   const place = (/** @type {number} */ k) => {
     const value = Math.min(Math.max(values[k], lowest), highest);
