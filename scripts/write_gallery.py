@@ -81,8 +81,9 @@ def picture(diagram: tp.Diagram) -> str:
         for left, right in itertools.pairwise(edges):
             if codes[left, j] != NOT_COMPUTED:
                 colour = phases[codes[left, j]].colour
-                out.append(f'<rect x="{left}" y="{m - 1 - j}" width="{right - left}" height="1.02" fill="{colour}"/>')
-    return f'<svg viewBox="0 0 {n} {m}" preserveAspectRatio="none" aria-hidden="true">{"".join(out)}</svg>'
+                out.append(f'<rect x="{left}" y="{m - 1 - j}" width="{right - left}" height="1" fill="{colour}"/>')
+    box = f'viewBox="0 0 {n} {m}" preserveAspectRatio="none" shape-rendering="crispEdges" aria-hidden="true"'
+    return f"<svg {box}>{''.join(out)}</svg>"
 
 
 def index(cards: list[dict[str, Any]]) -> str:
@@ -96,7 +97,8 @@ def index(cards: list[dict[str, Any]]) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
         f'<link rel="icon" href="data:,"><title>Phase diagrams of training</title>\n<style>{STYLE}</style></head>\n'
-        "<body><h1>Phase diagrams of training</h1>\n<p>One page for each system. Click a point to see its run; "
+        "<body><h1>Phase diagrams of training</h1>\n<p>One page for each system. Click a point to see its numbers, and its run "
+        "where the page runs it; "
         f"drag, wheel and keys move in the diagram.</p>\n<ul>\n{items}\n</ul></body></html>\n"
     )
 

@@ -142,9 +142,9 @@ def test_diagram_writes_the_page(page: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_told_to_end(number: signal.Signals, page: Path, store: str) -> None:
+def test_it_serves_until_it_is_told_to_end(number: signal.Signals, page: Path) -> None:
     pytest.importorskip("starlette", reason="the extra explore is not installed")
-    command = [sys.executable, "-c", CHILD, str(page), "explore", store, "--no-browser", "--json"]
+    command = [sys.executable, "-c", CHILD, str(page), "explore", "--no-browser", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
             assert child.stdout is not None and child.stderr is not None

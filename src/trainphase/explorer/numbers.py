@@ -159,8 +159,10 @@ def replayed(store: Store, axes: Sequence[Axis], words: Vocabulary) -> tuple[np.
         flat = np.ravel_multi_index(tuple(asked.T), shape)
         rows = np.searchsorted(points.flat, flat)
         if len(points.flat) == 0 or np.any(points.flat[np.minimum(rows, len(points.flat) - 1)] != flat):
-            again = store.provenance.get("command") or "the call that made it"
-            raise StoreError(f"the refinement in {store.path} is not finished, or by another version: complete it with {again}")
+            command = store.provenance.get("command") or "the call that made it"
+            raise StoreError(
+                f"the refinement in the store {store.path} is not finished, or by another version: complete it with {command}"
+            )
         codes = np.where(labels[rows] == NOT_COMPUTED, kinds, labels[rows])
         sampler.tell(asked, (codes[:, :, None] == np.arange(kinds + 1)).sum(1))
     codes = sampler.result().labels

@@ -22,8 +22,8 @@ from trainphase.explorer.numbers import LABELS, SEED, Grid, Numbers, Points, Til
 from trainphase.phase import NOT_COMPUTED, VOCABULARIES, Vocabulary
 
 TILE = 256
-# Vertices of measured boundaries that are drawn.
-MOST_VERTICES = 20_000
+# Vertices of measured boundaries that are drawn, and of large diagrams how many lines from edge to edge would have.
+MOST_VERTICES, ACROSS = 20_000, 12
 # Systems of which the theory knows lines; of the others there is no use in building one.
 KNOWN = ("cubic", "phase-retrieval", "quadratic-net", "linear-net", "quadratic-1d", "relu2", "relu3")
 
@@ -43,7 +43,7 @@ class Stored:
     ``axes`` are those that are drawn, without the seeds; ``codes`` (their shape) the labels, 255 for not computed.
     ``refined`` tells that numbers are known at some points only. ``name`` is that of the store, without its folder.
     ``lines`` and ``theory`` are as ``boundaries.of_labels`` and ``overlay.lines`` give them; no lines (None) where there
-    would be more than ``MOST_VERTICES`` points of them.
+    would be more than ``MOST_VERTICES`` points of them or, in a large diagram, more than lines have.
     """
 
     system: str
@@ -175,7 +175,7 @@ def of_diagram(diagram: Any) -> Stored:
 def _lines(codes: np.ndarray, found: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]] | None:
     """The boundaries, unless neighbours differ in so many places that lines would hide the phases; nor are they sought then."""
     places = sum(int(np.count_nonzero(np.diff(codes.astype(np.int16), axis=k))) for k in range(codes.ndim))
-    return found() if places <= MOST_VERTICES else None
+    return found() if places <= max(MOST_VERTICES, ACROSS * sum(codes.shape)) else None
 
 
 def with_theory(stored: Stored) -> Stored:
