@@ -12,6 +12,7 @@ import { axisValues, nearestIndices } from "./stored.js";
 /** @typedef {import("./points.js").PointRun} PointRun */
 /** @typedef {"A" | "B"} PointName */
 
+const LEAVE_MS = 400;
 // What a line has room for, the first that there are; and what is said elsewhere or is a code.
 const STORED_FIRST = ["slope", "curvature", "lyapunov", "loss", "period", "run_steps"];
 const STORED_APART = ["margin", "rule", "settled", "run_steps"];
@@ -35,6 +36,8 @@ export class PointRuns {
     this.runs = {};
     /** @type {Partial<Record<PointName, AbortController>>} */
     this.asked = {};
+    /** @type {Promise<void>} the runs that the server was asked for */
+    this.line = Promise.resolve();
   }
 
   /** @returns {{name: PointName, spot: Spot}[]} */
@@ -124,9 +127,10 @@ export class PointRuns {
     state[name === "A" ? "a" : "b"] = at;
     this.runs[name] = run;
     this.pathOf(name, run, diagram);
-    stored.allValues(i, j).then((values) => {
+    stored.everything(i, j, Boolean(doc.server)).then(({ values, words }) => {
       if (this.runs[name] !== run) return;
       Object.assign(reading, storedReading(reading.label, values));
+      if (words) reading.rule = `as stored; ${words}`;
       this.show();
     }, () => {});
   }
@@ -156,7 +160,13 @@ export class PointRuns {
         const bar = document.querySelector(`.card.run-${name.toLowerCase()} progress`);
         if (bar) /** @type {HTMLProgressElement} */ (bar).value = share;
       };
-      runOnServer({ diagram: diagram.id, params: place }, progress, asked.signal).then((path) => {
+      // One after the other; a run that was stopped leaves the server after a moment.
+      const mine = this.line.then(() => {
+        asked.signal.throwIfAborted();
+        return runOnServer({ diagram: diagram.id, params: place }, progress, asked.signal);
+      });
+      this.line = mine.then(() => {}, () => new Promise((resolve) => setTimeout(resolve, LEAVE_MS)));
+      mine.then((path) => {
         run.path = path;
         run.note = "";
       }, (error) => {

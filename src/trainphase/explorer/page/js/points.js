@@ -20,6 +20,7 @@ import { cubicStep } from "./systems/cubic.js";
 // A run is drawn to its end, and no further than this.
 const MOST_STEPS = 20000;
 const LEAST_STEPS = 25;
+const BUSY_MS = 400;
 
 /**
  * Run a point here.
@@ -78,10 +79,19 @@ export function showPoints(cards, panels, state, system, phases, runs, act) {
  * @returns {Promise<Trajectory>}
  */
 export async function runOnServer(request, progress, signal) {
-  const answer = await fetch("api/run", {
+  const asked = {
     method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(request),
-  });
-  if (!answer.ok || !answer.body) throw new Error(`the server answered ${answer.status}`);
+  };
+  let answer = await fetch("api/run", asked);
+  // The server does one run at a time: the other point's is waited for.
+  while (answer.status === 429) {
+    await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+    answer = await fetch("api/run", asked);
+  }
+  if (!answer.ok || !answer.body) {
+    const said = await answer.json().catch(() => null);
+    throw new Error(said?.error ?? `the server answered ${answer.status}`);
+  }
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
