@@ -4,7 +4,10 @@ import { plainNumber } from "./view.js";
 
 /** @typedef {import("./state.js").Spot} Spot */
 /** @typedef {import("./state.js").State} State */
-/** @typedef {{label: string, margin: number, rule: string, runSteps: number, outcome: string, values: Record<string, number>}} Reading */
+/**
+ * @typedef {{label: string, margin: number, rule: string, runSteps: number, outcome: string,
+ *   values: Record<string, number>}} Reading
+ */
 
 const QUIET_MS = 350;
 
@@ -36,6 +39,24 @@ export function textNode(tag, name, text = "") {
   return node;
 }
 
+/** Copy a text; false where that is not allowed. @param {string} text */
+export async function copied(text) {
+  try {
+    // Inside another page, only what the pointer has just asked for may be copied, by the older way.
+    if (window.top !== window) throw new Error("framed");
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
 /**
  * The name of a number of a run, for people.
  * @param {string} name
@@ -63,7 +84,12 @@ export function pointCard(of, act) {
   const rows = document.createElement("dl");
   cardRow(rows, state.x.name, String(spot.x), "exact");
   if (state.y) cardRow(rows, state.y.name, String(spot.y), "exact");
-  if (reading.outcome) cardRow(rows, "outcome", reading.outcome === "step-limit" ? "at the horizon" : reading.outcome.replace("-", " "));
+  if (reading.outcome)
+    cardRow(
+      rows,
+      "outcome",
+      reading.outcome === "step-limit" ? "at the horizon" : reading.outcome.replace("-", " "),
+    );
   if (reading.runSteps >= 0) cardRow(rows, "steps", String(reading.runSteps));
   for (const [key, value] of Object.entries(reading.values)) {
     // A run that escaped ends without some of its numbers.
@@ -71,7 +97,9 @@ export function pointCard(of, act) {
   }
   card.append(head);
   if (reading.rule) {
-    const why = Number.isFinite(reading.margin) ? `${reading.rule}; margin ${plainNumber(reading.margin)}` : reading.rule;
+    const why = Number.isFinite(reading.margin)
+      ? `${reading.rule}; margin ${plainNumber(reading.margin)}`
+      : reading.rule;
     card.append(textNode("p", "rule", why));
   }
   card.append(rows);
@@ -81,7 +109,10 @@ export function pointCard(of, act) {
     const line = textNode("div", "command");
     const code = textNode("code", "", of.command);
     code.title = of.command;
-    line.append(code, cardButton("copy", "Copy the command", () => act.copy(of.command)));
+    line.append(
+      code,
+      cardButton("copy", "Copy the command", () => act.copy(of.command)),
+    );
     card.append(line);
   }
   return card;
@@ -128,5 +159,7 @@ function cardRow(rows, name, value, kind = "") {
  */
 export function commandFor(system, params, vocabulary, steps, told) {
   const words = Object.entries(params).map(([key, value]) => `${key}=${value}`);
-  return ["trainphase run", system, ...words, told ? `--vocabulary ${vocabulary}` : "", `--steps ${steps}`].filter(Boolean).join(" ");
+  return ["trainphase run", system, ...words, told ? `--vocabulary ${vocabulary}` : "", `--steps ${steps}`]
+    .filter(Boolean)
+    .join(" ");
 }

@@ -51,9 +51,11 @@ export function controlActs(explorer) {
 function matchDraws(explorer, name) {
   const { params } = explorer.state;
   const draws = systemOf(explorer.doc, explorer.state)?.draws ?? [];
-  if (!draws.length || draws.some((d) => d.D === params.D && d.P === params.P && d.seed === params.seed)) return;
+  if (!draws.length || draws.some((d) => d.D === params.D && d.P === params.P && d.seed === params.seed))
+    return;
   const key = /** @type {"D" | "P" | "seed"} */ (name);
-  const near = draws.find((d) => d[key] === params[key] && (key === "seed" || d.seed === params.seed)) ?? draws[0];
+  const near =
+    draws.find((d) => d[key] === params[key] && (key === "seed" || d.seed === params.seed)) ?? draws[0];
   Object.assign(params, { D: near.D, P: near.P, seed: near.seed });
   explorer.controls.fill(explorer.state);
 }

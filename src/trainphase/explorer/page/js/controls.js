@@ -76,7 +76,8 @@ function sliderField(p, value, act) {
   const log = p.scale === "log" && p.lo > 0;
   const set = (/** @type {number | null} */ v) => {
     box.value = v === null ? "" : String(v);
-    const share = v === null ? 0.5 : log ? Math.log(v / p.lo) / Math.log(p.hi / p.lo) : (v - p.lo) / (p.hi - p.lo);
+    const share =
+      v === null ? 0.5 : log ? Math.log(v / p.lo) / Math.log(p.hi / p.lo) : (v - p.lo) / (p.hi - p.lo);
     slider.value = String(Math.round(SLIDER_STEPS * share));
     slider.setAttribute("aria-valuetext", v === null ? "left out" : String(v));
   };
@@ -138,7 +139,8 @@ export class Controls {
     else parts.push(this.facts(state));
     parts.push(this.layers(state));
     this.host.replaceChildren(...parts.filter((part) => part !== null));
-    if (focused && this.host.querySelector(`#${CSS.escape(focused)}`)) document.getElementById(focused)?.focus();
+    if (focused && this.host.querySelector(`#${CSS.escape(focused)}`))
+      document.getElementById(focused)?.focus();
   }
 
   /** @param {State} state */
@@ -146,10 +148,14 @@ export class Controls {
     const set = controlSet("Diagram");
     const many = this.doc.diagrams.length > 0;
     const live = Object.keys(this.doc.systems).map((name) => ({
-      value: `system:${name}`, text: name, group: many ? "Live" : undefined,
+      value: `system:${name}`,
+      text: name,
+      group: many ? "Live" : undefined,
     }));
     const stored = this.doc.diagrams.map((d) => ({
-      value: `diagram:${d.id}`, text: d.title ?? storedTitle(d), group: "Stored",
+      value: `diagram:${d.id}`,
+      text: d.title ?? storedTitle(d),
+      group: "Stored",
     }));
     const menu = menuField("Show", [...live, ...stored], `${state.kind}:${state.id}`, (value) => {
       const at = value.indexOf(":");
@@ -172,8 +178,13 @@ export class Controls {
     const names = info.parameters.filter((p) => p.axis).map((p) => ({ value: p.name, text: p.name }));
     const none = { value: "", text: "none" };
     const across = menuField("Across", names, state.x.name, (name) => this.acts.axis("x", name));
-    const up = menuField("Up", [...names, none], state.y?.name ?? "", (name) => this.acts.axis("y", name || null));
-    for (const [menu, span] of /** @type {const} */ ([[across, state.x], [up, state.y]])) {
+    const up = menuField("Up", [...names, none], state.y?.name ?? "", (name) =>
+      this.acts.axis("y", name || null),
+    );
+    for (const [menu, span] of /** @type {const} */ ([
+      [across, state.x],
+      [up, state.y],
+    ])) {
       menu.title = info.parameters.find((p) => p.name === span?.name)?.help ?? "";
     }
     set.append(across, up);
@@ -190,11 +201,15 @@ export class Controls {
       if (p.choices.length) {
         const options = p.choices.map((value) => ({ value: String(value), text: String(value) }));
         const numeric = p.kind === "int" || p.kind === "float";
-        const menu = menuField(p.name, options, String(now ?? p.value), (value) => this.acts.param(p.name, numeric ? Number(value) : value));
+        const menu = menuField(p.name, options, String(now ?? p.value), (value) =>
+          this.acts.param(p.name, numeric ? Number(value) : value),
+        );
         menu.title = p.help;
         set.append(menu);
       } else {
-        set.append(sliderField(p, now === undefined ? null : Number(now), (value) => this.acts.param(p.name, value)));
+        set.append(
+          sliderField(p, now === undefined ? null : Number(now), (value) => this.acts.param(p.name, value)),
+        );
       }
     }
     return set;
@@ -206,10 +221,24 @@ export class Controls {
     const help = "steps of a run before it is undecided";
     const usual = info.horizons?.[state.vocabulary] ?? info.steps;
     const steps = {
-      name: "steps", help, units: "", kind: "int", value: usual, lo: 100, hi: 10000, scale: "log", axis: false, choices: [],
+      name: "steps",
+      help,
+      units: "",
+      kind: "int",
+      value: usual,
+      lo: 100,
+      hi: 10000,
+      scale: "log",
+      axis: false,
+      choices: [],
     };
-    set.append(sliderField(steps, state.steps, (value) => value !== null && value >= 1 && this.acts.steps(value)));
-    const sizes = SIZES.map((n) => ({ value: String(n), text: n ? `${n} \u00d7 ${n}` : `as the screen, to ${usualSize(info)}` }));
+    set.append(
+      sliderField(steps, state.steps, (value) => value !== null && value >= 1 && this.acts.steps(value)),
+    );
+    const sizes = SIZES.map((n) => ({
+      value: String(n),
+      text: n ? `${n} \u00d7 ${n}` : `as the screen, to ${usualSize(info)}`,
+    }));
     set.append(menuField("Points", sizes, String(state.size), (value) => this.acts.size(Number(value))));
     return set;
   }
@@ -226,16 +255,26 @@ export class Controls {
     const diagram = this.doc.diagrams.find((d) => d.id === state.id);
     const size = diagram?.axes.map((axis) => axis.n).join(" \u00d7 ") ?? "";
     const notes = (diagram?.notes ?? []).map((note) => textNode("p", "about", note));
-    set.append(rows, ...notes, textNode("p", "about", `${size} points stored${diagram?.store ? ` in ${diagram.store}` : ""}`));
+    set.append(
+      rows,
+      ...notes,
+      textNode("p", "about", `${size} points stored${diagram?.store ? ` in ${diagram.store}` : ""}`),
+    );
     return set;
   }
 
   /** @param {State} state */
   layers(state) {
     const set = controlSet("Layers");
-    const measured = (this.doc.diagrams.find((d) => state.kind === "diagram" && d.id === state.id)?.boundaries ?? []).length > 0;
+    const measured =
+      (this.doc.diagrams.find((d) => state.kind === "diagram" && d.id === state.id)?.boundaries ?? [])
+        .length > 0;
     /** @type {[keyof Show, string][]} */
-    const keys = [["lines", measured ? "Boundaries" : "Outlines"], ["theory", "Theory"], ["letters", "Letters"]];
+    const keys = [
+      ["lines", measured ? "Boundaries" : "Outlines"],
+      ["theory", "Theory"],
+      ["letters", "Letters"],
+    ];
     keys.push(["twoStep", "Two-step portrait"]);
     if (state.kind === "system" && state.id === "cubic") keys.push(["orbit", "Orbit diagram"]);
     for (const [key, text] of keys) {

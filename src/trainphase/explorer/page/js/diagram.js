@@ -1,5 +1,6 @@
 /** The diagram on the screen: labels as pixels, and over them axes, lines, letters, marks and the cursor as SVG. */
 
+import { layerCanvas, overlayElement, placeLayer } from "./layers.js";
 import { shareOf, ticksOf } from "./view.js";
 
 /** @typedef {import("./view.js").Span} Span */
@@ -8,23 +9,10 @@ import { shareOf, ticksOf } from "./view.js";
 /** @typedef {{left: number, top: number, width: number, height: number}} Box */
 /** @typedef {{points: number[][], name: string}} Curve */
 
-const SVG = "http://www.w3.org/2000/svg";
 const STRIP_PX = 40;
 const SHOW_MS = 60;
 // A picture stretched further than this says nothing.
 const MOST_STRETCH = 3000;
-
-/**
- * @param {string} tag
- * @param {Record<string, string | number>} attributes
- * @param {string} [text]
- */
-export function overlayElement(tag, attributes, text) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, String(value));
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
 
 /** The layers of the diagram in their host. */
 export class Diagram {
@@ -35,7 +23,9 @@ export class Diagram {
     this.preview = layerCanvas(host, "preview");
     this.outlines = layerCanvas(host, "outlines");
     this.orbit = layerCanvas(host, "orbit");
-    this.overlay = /** @type {SVGSVGElement} */ (overlayElement("svg", { class: "overlay", "aria-hidden": "true" }));
+    this.overlay = /** @type {SVGSVGElement} */ (
+      overlayElement("svg", { class: "overlay", "aria-hidden": "true" })
+    );
     host.append(this.overlay);
     /** @type {Record<string, SVGGElement>} */
     this.groups = {};
@@ -75,7 +65,9 @@ export class Diagram {
     const [width, height] = [this.host.clientWidth, this.host.clientHeight];
     this.overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
     /** @type {Span | null} */
-    const upright = how.orbit ? { name: "residual z", lo: how.orbit[0], hi: how.orbit[1], log: false } : view.y;
+    const upright = how.orbit
+      ? { name: "residual z", lo: how.orbit[0], hi: how.orbit[1], log: false }
+      : view.y;
     const across = ticksOf(view.x, Math.max(2, Math.floor(width / 95)));
     const up = upright ? ticksOf(upright, Math.max(3, Math.floor(height / 62))) : { ticks: [], base: "" };
     const longest = Math.max(0, ...up.ticks.map((t) => t.text.length));
@@ -87,7 +79,12 @@ export class Diagram {
     for (const layer of [this.labels, this.preview, this.outlines]) placeLayer(layer, this.area);
     placeLayer(this.orbit, drawn);
     this.orbit.hidden = !how.orbit;
-    for (const [key, value] of Object.entries({ x: left, y: 12, width: this.plot.width, height: this.plot.height })) {
+    for (const [key, value] of Object.entries({
+      x: left,
+      y: 12,
+      width: this.plot.width,
+      height: this.plot.height,
+    })) {
       this.clip.setAttribute(key, String(value));
     }
     this.groups.axes.replaceChildren();
@@ -100,7 +97,15 @@ export class Diagram {
   /** @param {Box} box */
   frame(box) {
     const { left, top, width, height } = box;
-    this.groups.axes.append(overlayElement("rect", { class: "frame", x: left - 0.5, y: top - 0.5, width: width + 1, height: height + 1 }));
+    this.groups.axes.append(
+      overlayElement("rect", {
+        class: "frame",
+        x: left - 0.5,
+        y: top - 0.5,
+        width: width + 1,
+        height: height + 1,
+      }),
+    );
   }
 
   /**
@@ -117,15 +122,23 @@ export class Diagram {
       if (across) {
         const x = left + share * width;
         const half = 3.5 * text.length;
-        this.groups.axes.append(overlayElement("line", { class: "tick", x1: x, x2: x, y1: bottom, y2: bottom + 5 }));
+        this.groups.axes.append(
+          overlayElement("line", { class: "tick", x1: x, x2: x, y1: bottom, y2: bottom + 5 }),
+        );
         if (x - half < end + 6) continue;
         end = x + half;
         const at = Math.min(Math.max(x, half), left + width + 14 - half);
-        this.groups.axes.append(overlayElement("text", { x: at, y: bottom + 18, "text-anchor": "middle" }, text));
+        this.groups.axes.append(
+          overlayElement("text", { x: at, y: bottom + 18, "text-anchor": "middle" }, text),
+        );
       } else {
         const y = drawn.top + (1 - share) * drawn.height;
-        this.groups.axes.append(overlayElement("line", { class: "tick", x1: left - 5, x2: left, y1: y, y2: y }));
-        this.groups.axes.append(overlayElement("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, text));
+        this.groups.axes.append(
+          overlayElement("line", { class: "tick", x1: left - 5, x2: left, y1: y, y2: y }),
+        );
+        this.groups.axes.append(
+          overlayElement("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, text),
+        );
       }
     }
     const words = marks.base ? `${name} \u2212 ${marks.base}`.replace("\u2212 \u2212", "+ ") : name;
@@ -134,7 +147,9 @@ export class Diagram {
       this.groups.axes.append(overlayElement("text", attributes, words));
     } else {
       const turned = `translate(14 ${drawn.top + drawn.height / 2}) rotate(-90)`;
-      this.groups.axes.append(overlayElement("text", { class: "axis-name", transform: turned, "text-anchor": "middle" }, words));
+      this.groups.axes.append(
+        overlayElement("text", { class: "axis-name", transform: turned, "text-anchor": "middle" }, words),
+      );
     }
   }
 
@@ -151,7 +166,8 @@ export class Diagram {
    */
   resolution(asked, most) {
     const ratio = window.devicePixelRatio || 1;
-    const fit = (/** @type {number} */ size) => 2 * Math.ceil((asked || Math.max(16, Math.min(most, Math.round(size * ratio)))) / 2);
+    const fit = (/** @type {number} */ size) =>
+      2 * Math.ceil((asked || Math.max(16, Math.min(most, Math.round(size * ratio)))) / 2);
     return { n: fit(this.area.width), m: this.view.y ? fit(this.area.height) : 1 };
   }
 
@@ -196,9 +212,13 @@ export class Diagram {
   show() {
     if (this.waits) return;
     this.waits = true;
-    setTimeout(() => requestAnimationFrame(() => {
-      if (this.waits) this.showNow();
-    }), SHOW_MS);
+    setTimeout(
+      () =>
+        requestAnimationFrame(() => {
+          if (this.waits) this.showNow();
+        }),
+      SHOW_MS,
+    );
   }
 
   /** Show the pixels at once. */
@@ -272,10 +292,12 @@ export class Diagram {
 
   /** @param {{symbol: string, x: number, y: number}[]} letters at values of the axes */
   letters(letters) {
-    this.groups.letters.replaceChildren(...letters.map(({ symbol, x, y }) => {
-      const at = this.place([x, y]);
-      return overlayElement("text", { x: at.x, y: at.y + 5, "text-anchor": "middle" }, symbol);
-    }));
+    this.groups.letters.replaceChildren(
+      ...letters.map(({ symbol, x, y }) => {
+        const at = this.place([x, y]);
+        return overlayElement("text", { x: at.x, y: at.y + 5, "text-anchor": "middle" }, symbol);
+      }),
+    );
   }
 
   /** @param {{name: string, spot: Spot}[]} marks */
@@ -286,12 +308,35 @@ export class Diagram {
       const { x, y } = this.place(spot);
       if (x < left || x > left + width || y < top || y > top + height) continue;
       // Over one axis, a line leads up through the orbit diagram.
-      if (!this.view.y) nodes.push(overlayElement("path", { class: `stem run-${name.toLowerCase()}`, d: `M${x} ${this.plot.top}V${y - 9}` }));
-      const group = overlayElement("g", { class: `mark run-${name.toLowerCase()}`, transform: `translate(${x} ${y})` });
-      for (const [kind, r] of /** @type {const} */ ([["ring", 9], ["hoop", 9], ["centre", 1.5]])) {
+      if (!this.view.y)
+        nodes.push(
+          overlayElement("path", {
+            class: `stem run-${name.toLowerCase()}`,
+            d: `M${x} ${this.plot.top}V${y - 9}`,
+          }),
+        );
+      const group = overlayElement("g", {
+        class: `mark run-${name.toLowerCase()}`,
+        transform: `translate(${x} ${y})`,
+      });
+      for (const [kind, r] of /** @type {const} */ ([
+        ["ring", 9],
+        ["hoop", 9],
+        ["centre", 1.5],
+      ])) {
         group.append(overlayElement("circle", { class: kind, r }));
       }
-      group.append(overlayElement("text", { x: x > left + width - 26 ? -13 : 13, y: 4, "text-anchor": x > left + width - 26 ? "end" : "start" }, name));
+      group.append(
+        overlayElement(
+          "text",
+          {
+            x: x > left + width - 26 ? -13 : 13,
+            y: 4,
+            "text-anchor": x > left + width - 26 ? "end" : "start",
+          },
+          name,
+        ),
+      );
       nodes.push(group);
     }
     this.groups.marks.replaceChildren(...nodes);
@@ -323,23 +368,8 @@ export class Diagram {
     const [x0, x1] = [from[0], to[0]].sort((p, q) => p - q);
     const [y0, y1] = [from[1], to[1]].sort((p, q) => p - q);
     const size = { width: (x1 - x0) * width, height: (y1 - y0) * height };
-    this.groups.box.replaceChildren(overlayElement("rect", { x: left + x0 * width, y: top + (1 - y1) * height, ...size }));
+    this.groups.box.replaceChildren(
+      overlayElement("rect", { x: left + x0 * width, y: top + (1 - y1) * height, ...size }),
+    );
   }
-}
-
-/** @param {HTMLElement} host @param {string} name */
-function layerCanvas(host, name) {
-  const canvas = document.createElement("canvas");
-  canvas.className = `layer ${name}`;
-  canvas.setAttribute("aria-hidden", "true");
-  host.append(canvas);
-  return canvas;
-}
-
-/** @param {HTMLCanvasElement} canvas @param {Box} box */
-function placeLayer(canvas, box) {
-  canvas.style.left = `${box.left}px`;
-  canvas.style.top = `${box.top}px`;
-  canvas.style.width = `${box.width}px`;
-  canvas.style.height = `${box.height}px`;
 }

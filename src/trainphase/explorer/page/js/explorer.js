@@ -1,5 +1,6 @@
 /** The page at work: one state, from which everything that is shown follows. */
 
+import { copied } from "./announce.js";
 import { theoryLines } from "./kernel/answers.js";
 import { controlActs } from "./choices.js";
 import { Controls } from "./controls.js";
@@ -50,24 +51,6 @@ function onResize(node, act, across = false) {
     if (size() !== last) act();
     last = size();
   }).observe(node);
-}
-
-/** Copy a text; false where that is not allowed. @param {string} text */
-async function copied(text) {
-  try {
-    // Inside another page, only what the pointer has just asked for may be copied, by the older way.
-    if (window.top !== window) throw new Error("framed");
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const area = document.createElement("textarea");
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    return done;
-  }
 }
 
 /** Everything on the page. */
@@ -146,7 +129,13 @@ export class Explorer {
     this.pool.cancel();
     this.cursor = null;
     const stored = diagramOf(this.doc, this.state);
-    this.stored = stored ? new StoredLabels(stored, () => this.refresh(), (sentence) => this.problem(sentence)) : null;
+    this.stored = stored
+      ? new StoredLabels(
+          stored,
+          () => this.refresh(),
+          (sentence) => this.problem(sentence),
+        )
+      : null;
     this.stored?.load().then(() => this.points.update());
     this.controls.fill(this.state);
     this.legend.fill(this.vocabulary.phases, this.vocabulary.question, this.none);
@@ -261,7 +250,8 @@ export class Explorer {
     const level = Math.max(0, Math.floor(Math.log2(Math.max(spread, 1))));
     // Tiles are asked for where the view comes to rest, not on the way.
     if (this.moving) this.timer = window.setTimeout(() => this.refresh(), STILL_MS);
-    const ends = (/** @type {Int32Array} */ list) => /** @type {[number, number]} */ ([list[0], list[list.length - 1]]);
+    const ends = (/** @type {Int32Array} */ list) =>
+      /** @type {[number, number]} */ ([list[0], list[list.length - 1]]);
     const here = this.moving ? stored.has(level) : stored.want(level, ends(across), ends(up));
     plane.take((i, j) => stored.code(across[i], up[j], level));
     if (here) this.finish();
@@ -278,12 +268,17 @@ export class Explorer {
     this.drawOver();
     if (state.show.lines) this.outline();
     this.setStage("complete");
-    const said = this.vocabulary.phases.flatMap((p, k) => (shares[k] > 0 ? [`${p.label} ${shareText(shares[k])}`] : []));
+    const said = this.vocabulary.phases.flatMap((p, k) =>
+      shares[k] > 0 ? [`${p.label} ${shareText(shares[k])}`] : [],
+    );
     if (shares[NOT_COMPUTED] === 1 && state.kind === "system") {
-      this.problem("No point of this view describes a run: change the parameters, or press 0 for the whole diagram.");
+      this.problem(
+        "No point of this view describes a run: change the parameters, or press 0 for the whole diagram.",
+      );
     }
     if (this.hovered) readPlace(this, this.hovered.x, this.hovered.y, false);
-    if (state.kind === "system") window.setTimeout(() => this.preview.warm(state, this.vocabulary.phases.length), 0);
+    if (state.kind === "system")
+      window.setTimeout(() => this.preview.warm(state, this.vocabulary.phases.length), 0);
     this.announcer.say(`Complete: ${said.join(", ")}.`);
   }
 
@@ -296,7 +291,7 @@ export class Explorer {
   drawOver() {
     const { state, diagram, plane } = this;
     const stored = diagramOf(this.doc, state);
-    const theory = stored ? stored.theory ?? [] : this.theory();
+    const theory = stored ? (stored.theory ?? []) : this.theory();
     const lines = stored?.boundaries ?? [];
     diagram.curves("theory", state.show.theory ? theory : []);
     const named = lines.map((line) => ({ points: line.points, name: line.between.join(" / ") }));
@@ -324,7 +319,11 @@ export class Explorer {
     return theoryLines(state.id, state.params, wide(x, 1), y ? wide(y, 200) : null).filter(({ points }) => {
       const across = points.map((p) => p[0]);
       const up = y ? points.map((p) => p[1]) : [];
-      return Math.max(...across) >= x.lo && Math.min(...across) <= x.hi && (!y || (Math.max(...up) >= y.lo && Math.min(...up) <= y.hi));
+      return (
+        Math.max(...across) >= x.lo &&
+        Math.min(...across) <= x.hi &&
+        (!y || (Math.max(...up) >= y.lo && Math.min(...up) <= y.hi))
+      );
     });
   }
 
@@ -359,7 +358,9 @@ export class Explorer {
 
   /** @param {string} text @param {string} what */
   async copy(text, what) {
-    const sentence = (await copied(text)) ? `${what} is copied` : "this page may not copy; mark the text and copy it by hand";
+    const sentence = (await copied(text))
+      ? `${what} is copied`
+      : "this page may not copy; mark the text and copy it by hand";
     this.announcer.say(sentence, true);
     this.note(sentence);
   }
@@ -367,22 +368,5 @@ export class Explorer {
   /** A short word in the line over the diagram. @param {string} sentence */
   note(sentence) {
     pageElement("readout").textContent = sentence;
-  }
-
-  /** A face for tests: what is shown, and a way to select; nothing else changes by it. */
-  testFace() {
-    return Object.freeze({
-      state: () => structuredClone(this.state),
-      view: () => structuredClone({ x: this.state.x, y: this.state.y }),
-      codes: () => ({ n: this.plane.n, m: this.plane.m, codes: this.plane.codes.slice(), runSteps: this.plane.runSteps.slice(),
-        xs: this.plane.xs.slice(), ys: this.plane.ys.slice() }),
-      shares: () => this.plane.shares(),
-      address: () => this.address(),
-      select: (/** @type {number} */ x, /** @type {number} */ y, /** @type {"A" | "B"} */ name = "A") =>
-        this.points.set(name, { x, y }, performance.now()),
-      look: (/** @type {[number, number]} */ x, /** @type {[number, number]} */ y) =>
-        this.look({ x: { ...this.state.x, lo: x[0], hi: x[1] }, y: this.state.y && { ...this.state.y, lo: y[0], hi: y[1] } }),
-      reading: () => this.points.readings(),
-    });
   }
 }

@@ -28,7 +28,9 @@ export function showFiles(explorer) {
   for (const button of menu.querySelectorAll("button")) {
     button.addEventListener("click", () => {
       menu.open = false;
-      saveSeen(explorer, button.dataset.save ?? "").catch((error) => explorer.problem(String(error.message ?? error)));
+      saveSeen(explorer, button.dataset.save ?? "").catch((error) =>
+        explorer.problem(String(error.message ?? error)),
+      );
     });
   }
   document.addEventListener("pointerdown", (event) => {
@@ -87,11 +89,21 @@ function seenPlane(explorer) {
   const { state, plane, stored } = explorer;
   const axes = diagramOf(explorer.doc, state)?.axes;
   if (!stored || !axes) return plane;
-  const inside = (/** @type {import("./source.js").Axis | undefined} */ axis, /** @type {import("./view.js").Span | null} */ span) =>
+  const inside = (
+    /** @type {import("./source.js").Axis | undefined} */ axis,
+    /** @type {import("./view.js").Span | null} */ span,
+  ) =>
     [...(axis ? axisValues(axis) : [0]).entries()].filter(([, v]) => !span || (v >= span.lo && v <= span.hi));
   const [across, up] = [inside(axes[0], state.x), inside(axes[1], state.y)];
   const codes = Uint8Array.from(up.flatMap(([j]) => across.map(([i]) => stored.code(i, j, 0))));
-  return { xs: across.map(([, x]) => x), ys: up.map(([, y]) => y), codes, runSteps: [], n: across.length, m: up.length };
+  return {
+    xs: across.map(([, x]) => x),
+    ys: up.map(([, y]) => y),
+    codes,
+    runSteps: [],
+    n: across.length,
+    m: up.length,
+  };
 }
 
 /** @param {Explorer} explorer */
@@ -110,14 +122,36 @@ async function saveSeen(explorer, kind) {
   const name = `trainphase-${seenName(explorer)}`;
   if (kind === "csv") {
     const plane = seenPlane(explorer);
-    const named = { xName: state.x.name, yName: state.y?.name ?? "", xs: plane.xs, ys: plane.ys, codes: plane.codes, labels };
+    const named = {
+      xName: state.x.name,
+      yName: state.y?.name ?? "",
+      xs: plane.xs,
+      ys: plane.ys,
+      codes: plane.codes,
+      labels,
+    };
     saveFile(`${name}.csv`, planeCsv(named), "text/csv");
   } else if (kind === "json") {
     const plane = seenPlane(explorer);
-    const shares = Object.fromEntries(sharesOf(plane.codes).slice(0, labels.length).map((share, k) => [labels[k], share]));
+    const shares = Object.fromEntries(
+      sharesOf(plane.codes)
+        .slice(0, labels.length)
+        .map((share, k) => [labels[k], share]),
+    );
     const all = {
-      version: explorer.doc.version, address: explorer.address(), ...state, phases: labels, shares, points: explorer.points.exported(),
-      plane: { shape: [plane.m, plane.n], x: [...plane.xs], y: [...plane.ys], codes: [...plane.codes], steps: [...plane.runSteps] },
+      version: explorer.doc.version,
+      address: explorer.address(),
+      ...state,
+      phases: labels,
+      shares,
+      points: explorer.points.exported(),
+      plane: {
+        shape: [plane.m, plane.n],
+        x: [...plane.xs],
+        y: [...plane.ys],
+        codes: [...plane.codes],
+        steps: [...plane.runSteps],
+      },
     };
     saveFile(`${name}.json`, JSON.stringify(all), "application/json");
   } else {
@@ -150,8 +184,13 @@ function seenFigure(explorer) {
   const { left, top, width, height } = diagram.plot;
   const picture = seenPicture(explorer);
   const plots = /** @type {NodeListOf<SVGSVGElement>} */ (document.querySelectorAll("#panels svg"));
-  const parts = [{ canvas: picture, overlay: diagram.overlay, x: left, y: top, width, height }, ...[...plots].map((overlay) => ({ overlay }))];
-  const params = Object.entries(state.params).map(([key, value]) => `${key}=${value}`).join(" ");
+  const parts = [
+    { canvas: picture, overlay: diagram.overlay, x: left, y: top, width, height },
+    ...[...plots].map((overlay) => ({ overlay })),
+  ];
+  const params = Object.entries(state.params)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(" ");
   const caption = `${systemName(explorer)}  ${params}  ${state.steps} steps  trainphase ${doc.version}`;
   const background = getComputedStyle(document.body).backgroundColor;
   return figureSvg(parts, caption, background);

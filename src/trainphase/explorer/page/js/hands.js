@@ -99,7 +99,11 @@ export function pointerHands(explorer) {
  */
 function zoomBox(explorer, from, to) {
   const { state } = explorer;
-  const part = (/** @type {import("./view.js").Span} */ span, /** @type {number} */ p, /** @type {number} */ q) => {
+  const part = (
+    /** @type {import("./view.js").Span} */ span,
+    /** @type {number} */ p,
+    /** @type {number} */ q,
+  ) => {
     const [low, high] = [Math.min(p, q), Math.max(p, q)];
     const width = high - low;
     return width < 0.01 ? span : zoomedSpan(pannedSpan(span, low), 0, width);
@@ -171,7 +175,11 @@ export function keyActs(explorer) {
     zoom: (factor) => zoomAbout(explorer, here().x, here().y, factor),
     select: (name) => {
       const cell = explorer.plane.cell(here().x, here().y);
-      explorer.points.set(name === "B" && !explorer.state.a ? "A" : name, { x: cell.x, y: cell.y }, performance.now());
+      explorer.points.set(
+        name === "B" && !explorer.state.a ? "A" : name,
+        { x: cell.x, y: cell.y },
+        performance.now(),
+      );
     },
     undo: () => undoView(explorer),
     reset: () => resetView(explorer),

@@ -15,7 +15,10 @@
  */
 
 const ARROWS = new Map([
-  ["ArrowLeft", [-1, 0]], ["ArrowRight", [1, 0]], ["ArrowUp", [0, 1]], ["ArrowDown", [0, -1]],
+  ["ArrowLeft", [-1, 0]],
+  ["ArrowRight", [1, 0]],
+  ["ArrowUp", [0, 1]],
+  ["ArrowDown", [0, -1]],
 ]);
 
 /**
@@ -50,9 +53,19 @@ export function handleKeys(host, acts) {
 function plainKey(key, acts) {
   /** @type {Record<string, () => void>} */
   const meanings = {
-    "+": () => acts.zoom(0.5), "=": () => acts.zoom(0.5), "-": () => acts.zoom(2), "\u2212": () => acts.zoom(2),
-    "0": acts.reset, z: acts.undo, Enter: () => acts.select("A"), " ": () => acts.select("A"), c: () => acts.select("B"),
-    Escape: acts.escape, b: () => acts.show("lines"), t: () => acts.show("theory"), l: () => acts.show("letters"),
+    "+": () => acts.zoom(0.5),
+    "=": () => acts.zoom(0.5),
+    "-": () => acts.zoom(2),
+    "\u2212": () => acts.zoom(2),
+    0: acts.reset,
+    z: acts.undo,
+    Enter: () => acts.select("A"),
+    " ": () => acts.select("A"),
+    c: () => acts.select("B"),
+    Escape: acts.escape,
+    b: () => acts.show("lines"),
+    t: () => acts.show("theory"),
+    l: () => acts.show("letters"),
   };
   const act = meanings[key];
   act?.();

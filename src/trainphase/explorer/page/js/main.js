@@ -5,6 +5,7 @@ import { Announcer } from "./announce.js";
 import { Explorer } from "./explorer.js";
 import { servePieces } from "./pool.js";
 import { readDocument, stateFrom } from "./source.js";
+import { testFace } from "./testface.js";
 
 /** Start on the document of this page. */
 function startExplorer() {
@@ -32,7 +33,7 @@ function startExplorer() {
   window.addEventListener("hashchange", () => {
     if (location.hash !== written) explorer.restore(stateFrom(doc, readAddress(location.hash)));
   });
-  Object.defineProperty(window, "trainphase", { value: explorer.testFace() });
+  Object.defineProperty(window, "trainphase", { value: testFace(explorer) });
   explorer.begin();
 }
 

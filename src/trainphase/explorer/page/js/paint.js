@@ -146,7 +146,9 @@ export function letterPlaces(labels, room) {
   const kept = [];
   for (const k of order) {
     const [code, i, j] = [codes[k], k % n, Math.floor(k / n)];
-    const near = kept.some((o) => Math.hypot(o.i - i, o.j - j) < (o.code === code ? 5 * least + 1.6 * o.away : 2 * least));
+    const near = kept.some(
+      (o) => Math.hypot(o.i - i, o.j - j) < (o.code === code ? 5 * least + 1.6 * o.away : 2 * least),
+    );
     if (!near) kept.push({ code, i, j, away: away[k] });
     if (kept.length >= 14) break;
   }

@@ -1,7 +1,14 @@
 /** The labels that are shown: their codes, where they lie, and their picture. */
 
 import {
-  NOT_COMPUTED, NOT_YET, colourTable, letterPlaces, outlinePath, paintAll, paintSquares, sharesOf,
+  NOT_COMPUTED,
+  NOT_YET,
+  colourTable,
+  letterPlaces,
+  outlinePath,
+  paintAll,
+  paintSquares,
+  sharesOf,
 } from "./paint.js";
 import { cellMiddles, valueAt } from "./view.js";
 
@@ -78,11 +85,22 @@ export class Plane {
    * @param {Pool} pool
    * @param {State} state
    * @param {import("./source.js").Draws | undefined} draws
-   * @param {{piece: (share: number) => void, level: (stride: number) => void, done: () => void, failed: (sentence: string) => void}} tell
+   * @param {{piece: (share: number) => void, level: (stride: number) => void, done: () => void,
+   *   failed: (sentence: string) => void}} tell
    */
   compute(pool, state, draws, tell) {
     const { id: system, vocabulary, params, steps } = state;
-    const job = { system, vocabulary, params, xName: state.x.name, xs: this.xs, yName: state.y?.name ?? "", ys: this.ys, steps, draws };
+    const job = {
+      system,
+      vocabulary,
+      params,
+      xName: state.x.name,
+      xs: this.xs,
+      yName: state.y?.name ?? "",
+      ys: this.ys,
+      steps,
+      draws,
+    };
     let known = 0;
     pool.start(job, {
       piece: ({ columns, rows, stride }, answer) => {

@@ -31,14 +31,18 @@ export function handleGestures(host, plot, hands) {
     const { left, top, width, height } = plot();
     return { x: (event.clientX - box.left - left) / width, y: 1 - (event.clientY - box.top - top) / height };
   };
-  host.addEventListener("wheel", (event) => {
-    const { x, y } = share(event);
-    if (x < -0.1 || x > 1.05 || y < -0.1 || y > 1.05) return;
-    event.preventDefault();
-    const lines = event.deltaMode === 1 ? 33 : 1;
-    const turn = Math.max(-240, Math.min(240, event.deltaY * lines));
-    hands.zoom(clampShare(x), clampShare(y), Math.exp(turn * WHEEL_RATE * (event.ctrlKey ? 4 : 1)));
-  }, { passive: false });
+  host.addEventListener(
+    "wheel",
+    (event) => {
+      const { x, y } = share(event);
+      if (x < -0.1 || x > 1.05 || y < -0.1 || y > 1.05) return;
+      event.preventDefault();
+      const lines = event.deltaMode === 1 ? 33 : 1;
+      const turn = Math.max(-240, Math.min(240, event.deltaY * lines));
+      hands.zoom(clampShare(x), clampShare(y), Math.exp(turn * WHEEL_RATE * (event.ctrlKey ? 4 : 1)));
+    },
+    { passive: false },
+  );
   handlePointers(host, share, plot, hands);
 }
 
@@ -87,7 +91,8 @@ function handlePointers(host, share, plot, hands) {
     if (!down.delete(event.pointerId) || !now) return;
     if (down.size) return;
     if (!dropped && !now.moved) hands.tap(clampShare(at.x), clampShare(at.y), event);
-    else if (now.mode === "box") hands.box([now.from.x, now.from.y], [clampShare(at.x), clampShare(at.y)], !dropped);
+    else if (now.mode === "box")
+      hands.box([now.from.x, now.from.y], [clampShare(at.x), clampShare(at.y)], !dropped);
     hands.rest();
     now = null;
   };
@@ -122,7 +127,8 @@ function pinchMove(down, id, at, box, hands) {
   const other = [...down].find(([key]) => key !== id)?.[1];
   const before = down.get(id);
   if (!other || !before) return;
-  const length = (/** @type {Place} */ p) => Math.hypot((p.x - other.x) * box.width, (p.y - other.y) * box.height);
+  const length = (/** @type {Place} */ p) =>
+    Math.hypot((p.x - other.x) * box.width, (p.y - other.y) * box.height);
   const middle = { x: (at.x + other.x) / 2, y: (at.y + other.y) / 2 };
   hands.pan((before.x - at.x) / 2, (before.y - at.y) / 2);
   const factor = length(before) / Math.max(length(at), 8);

@@ -12,6 +12,7 @@ import { axisValues, nearestIndices } from "./stored.js";
 /** @typedef {import("./points.js").PointRun} PointRun */
 /** @typedef {"A" | "B"} PointName */
 
+const LEAVE_MS = 400;
 // What a line has room for, the first that there are; and what is said elsewhere or is a code.
 const STORED_FIRST = ["slope", "curvature", "lyapunov", "loss", "period", "run_steps"];
 const STORED_APART = ["margin", "rule", "settled", "run_steps"];
@@ -23,7 +24,14 @@ const STORED_APART = ["margin", "rule", "settled", "run_steps"];
  */
 function storedReading(label, values) {
   const shown = Object.fromEntries(Object.entries(values).filter(([name]) => !STORED_APART.includes(name)));
-  return { label, margin: values.margin ?? NaN, rule: "as stored", runSteps: values.run_steps ?? -1, outcome: "", values: shown };
+  return {
+    label,
+    margin: values.margin ?? NaN,
+    rule: "as stored",
+    runSteps: values.run_steps ?? -1,
+    outcome: "",
+    values: shown,
+  };
 }
 
 /** What is known of the points that are chosen. */
@@ -35,6 +43,8 @@ export class PointRuns {
     this.runs = {};
     /** @type {Partial<Record<PointName, AbortController>>} */
     this.asked = {};
+    /** @type {Promise<void>} the runs that the server was asked for */
+    this.line = Promise.resolve();
   }
 
   /** @returns {{name: PointName, spot: Spot}[]} */
@@ -62,7 +72,10 @@ export class PointRuns {
     explorer.diagram.marks(this.marks());
     explorer.changed();
     const { reading } = this.runs[name] ?? {};
-    if (reading) explorer.announcer.say(`Point ${name}: ${reading.label}. ${reading.rule}. ${reading.runSteps} steps, ${reading.outcome}.`);
+    if (reading)
+      explorer.announcer.say(
+        `Point ${name}: ${reading.label}. ${reading.rule}. ${reading.runSteps} steps, ${reading.outcome}.`,
+      );
   }
 
   /** @param {PointName} name */
@@ -106,7 +119,11 @@ export class PointRuns {
     explorer.main.dataset.runMs = (performance.now() - began).toFixed(2);
   }
 
-  /** A point of a stored diagram: its stored numbers, and its run where it can be had. @param {PointName} name @param {Spot} spot */
+  /**
+   * A point of a stored diagram: its stored numbers, and its run where it can be had.
+   * @param {PointName} name
+   * @param {Spot} spot
+   */
   runStored(name, spot) {
     const { explorer } = this;
     const { state, doc, stored } = explorer;
@@ -114,7 +131,10 @@ export class PointRuns {
     if (!diagram || !stored) return;
     const [i] = nearestIndices(diagram.axes[0], [spot.x]);
     const [j] = diagram.axes[1] ? nearestIndices(diagram.axes[1], [spot.y]) : [0];
-    const at = { x: axisValues(diagram.axes[0])[Math.max(i, 0)], y: diagram.axes[1] ? axisValues(diagram.axes[1])[Math.max(j, 0)] : 0 };
+    const at = {
+      x: axisValues(diagram.axes[0])[Math.max(i, 0)],
+      y: diagram.axes[1] ? axisValues(diagram.axes[1])[Math.max(j, 0)] : 0,
+    };
     const code = stored.code(i, j, 0);
     const phase = explorer.vocabulary.phases[code];
     const reading = storedReading(phase?.label ?? "not computed", stored.values(i, j));
@@ -124,11 +144,15 @@ export class PointRuns {
     state[name === "A" ? "a" : "b"] = at;
     this.runs[name] = run;
     this.pathOf(name, run, diagram);
-    stored.allValues(i, j).then((values) => {
-      if (this.runs[name] !== run) return;
-      Object.assign(reading, storedReading(reading.label, values));
-      this.show();
-    }, () => {});
+    stored.everything(i, j, Boolean(doc.server)).then(
+      ({ values, words }) => {
+        if (this.runs[name] !== run) return;
+        Object.assign(reading, storedReading(reading.label, values));
+        if (words) reading.rule = `as stored; ${words}`;
+        this.show();
+      },
+      () => {},
+    );
   }
 
   /** @param {PointName} name @param {PointRun} run @param {import("./source.js").Diagram} diagram */
@@ -140,7 +164,8 @@ export class PointRuns {
       try {
         const here = runPoint(state, diagram.system, run.spot, live && modelDraws(live, run.params));
         run.path = here.path;
-        run.note = here.reading.label === run.reading.label ? "" : `Run again here, it is ${here.reading.label}.`;
+        run.note =
+          here.reading.label === run.reading.label ? "" : `Run again here, it is ${here.reading.label}.`;
       } catch {
         run.note = "";
       }
@@ -150,21 +175,39 @@ export class PointRuns {
       run.note = "Running on the server";
       run.share = 0;
       // The server knows the parameters of its diagram: it is told the place.
-      const place = Object.fromEntries(diagram.axes.map((axis) => [axis.name, Number(run.params[axis.name])]));
+      const place = Object.fromEntries(
+        diagram.axes.map((axis) => [axis.name, Number(run.params[axis.name])]),
+      );
       const progress = (/** @type {number} */ share) => {
         run.share = share;
         const bar = document.querySelector(`.card.run-${name.toLowerCase()} progress`);
         if (bar) /** @type {HTMLProgressElement} */ (bar).value = share;
       };
-      runOnServer({ diagram: diagram.id, params: place }, progress, asked.signal).then((path) => {
-        run.path = path;
-        run.note = "";
-      }, (error) => {
-        run.note = asked.signal.aborted ? "The run was stopped." : `The server did not run it: ${error instanceof Error ? error.message : error}.`;
-      }).finally(() => {
-        run.share = undefined;
-        if (this.runs[name] === run) this.show();
+      // One after the other; a run that was stopped leaves the server after a moment.
+      const mine = this.line.then(() => {
+        asked.signal.throwIfAborted();
+        return runOnServer({ diagram: diagram.id, params: place }, progress, asked.signal);
       });
+      this.line = mine.then(
+        () => {},
+        () => new Promise((resolve) => setTimeout(resolve, LEAVE_MS)),
+      );
+      mine
+        .then(
+          (path) => {
+            run.path = path;
+            run.note = "";
+          },
+          (error) => {
+            run.note = asked.signal.aborted
+              ? "The run was stopped."
+              : `The server did not run it: ${error instanceof Error ? error.message : error}.`;
+          },
+        )
+        .finally(() => {
+          run.share = undefined;
+          if (this.runs[name] === run) this.show();
+        });
     }
   }
 
@@ -195,21 +238,38 @@ export class PointRuns {
     const [j] = diagram.axes[1] ? nearestIndices(diagram.axes[1], [cell.y]) : [0];
     if (i < 0 || j < 0) return [];
     const values = stored.values(i, j);
-    return STORED_FIRST.filter((name) => name in values).slice(0, 3).map((name) => `${name.replace("_", " ")} ${plainNumber(values[name])}`);
+    return STORED_FIRST.filter((name) => name in values)
+      .slice(0, 3)
+      .map((name) => `${name.replace("_", " ")} ${plainNumber(values[name])}`);
   }
 
   /** The points with their runs, as numbers. */
   exported() {
     return Object.entries(this.runs).map(([name, { params, reading, path }]) => ({
-      name, params, ...reading,
-      run: path && { times: Array.from(path.times), loss: [...path.loss], curvature: [...path.curvature], residual: [...path.residual] },
+      name,
+      params,
+      ...reading,
+      run: path && {
+        times: Array.from(path.times),
+        loss: [...path.loss],
+        curvature: [...path.curvature],
+        residual: [...path.residual],
+      },
     }));
   }
 
   /** What is known of the points, for tests. */
   readings() {
-    return Object.fromEntries(Object.entries(this.runs).map(([name, run]) => [name, {
-      ...run.reading, spot: { ...run.spot }, length: run.path?.times.length ?? 0, escapedAt: run.path?.escapedAt ?? -1,
-    }]));
+    return Object.fromEntries(
+      Object.entries(this.runs).map(([name, run]) => [
+        name,
+        {
+          ...run.reading,
+          spot: { ...run.spot },
+          length: run.path?.times.length ?? 0,
+          escapedAt: run.path?.escapedAt ?? -1,
+        },
+      ]),
+    );
   }
 }

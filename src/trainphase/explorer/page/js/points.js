@@ -20,6 +20,7 @@ import { cubicStep } from "./systems/cubic.js";
 // A run is drawn to its end, and no further than this.
 const MOST_STEPS = 20000;
 const LEAST_STEPS = 25;
+const BUSY_MS = 400;
 
 /**
  * Run a point here.
@@ -54,18 +55,34 @@ export function showPoints(cards, panels, state, system, phases, runs, act) {
   const nodes = shown.map(([name, run]) => {
     const phase = run.code === NOT_COMPUTED ? null : phases[run.code];
     const command = system ? commandFor(system, run.params, state.vocabulary, state.steps, act.told) : "";
-    return pointCard({
-      name, state, spot: run.spot, reading: run.reading, colour: phase?.colour ?? "", symbol: phase?.symbol ?? "", command,
-      note: run.note, share: run.share,
-    }, { drop: () => act.drop(name), stop: () => act.stop(name), copy: act.copy });
+    return pointCard(
+      {
+        name,
+        state,
+        spot: run.spot,
+        reading: run.reading,
+        colour: phase?.colour ?? "",
+        symbol: phase?.symbol ?? "",
+        command,
+        note: run.note,
+        share: run.share,
+      },
+      { drop: () => act.drop(name), stop: () => act.stop(name), copy: act.copy },
+    );
   });
-  if (!shown.length) nodes.push(textNode("p", "empty", "Click a point to see its run, and another one to compare the two."));
+  if (!shown.length)
+    nodes.push(textNode("p", "empty", "Click a point to see its run, and another one to compare the two."));
   cards.replaceChildren(...nodes);
   const drawn = shown.filter(([, run]) => run.path);
   const map = (/** @type {number} */ z, /** @type {Params} */ params) => cubicStep(z, Number(params.a));
   drawPanels(
     panels,
-    drawn.map(([name, run]) => ({ name, system, params: run.params, trajectory: /** @type {Trajectory} */ (run.path) })),
+    drawn.map(([name, run]) => ({
+      name,
+      system,
+      params: run.params,
+      trajectory: /** @type {Trajectory} */ (run.path),
+    })),
     { twoStep: state.show.twoStep, map },
   );
 }
@@ -78,17 +95,29 @@ export function showPoints(cards, panels, state, system, phases, runs, act) {
  * @returns {Promise<Trajectory>}
  */
 export async function runOnServer(request, progress, signal) {
-  const answer = await fetch("api/run", {
-    method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(request),
-  });
-  if (!answer.ok || !answer.body) throw new Error(`the server answered ${answer.status}`);
+  const asked = {
+    method: "POST",
+    signal,
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(request),
+  };
+  let answer = await fetch("api/run", asked);
+  // The server does one run at a time: the other point's is waited for.
+  while (answer.status === 429) {
+    await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+    answer = await fetch("api/run", asked);
+  }
+  if (!answer.ok || !answer.body) {
+    const said = await answer.json().catch(() => null);
+    throw new Error(said?.error ?? `the server answered ${answer.status}`);
+  }
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
     const { value, done } = await reader.read();
     rest += value ?? "";
     const lines = rest.split("\n");
-    rest = done ? "" : lines.pop() ?? "";
+    rest = done ? "" : (lines.pop() ?? "");
     for (const line of lines) {
       if (!line.trim()) continue;
       const said = JSON.parse(line);
@@ -108,7 +137,14 @@ function givenTrajectory(given) {
   const residual = numbers(given.series?.residual);
   const plane = residual.length > 0 && residual.length === curvature.length;
   return {
-    times, loss, curvature, residual, x: plane ? residual : new Float64Array(0), y: plane ? curvature : new Float64Array(0),
-    escapedAt: given.escapedAt ?? -1, names: { x: "residual", y: "curvature" }, portrait: plane ? "plane" : "none",
+    times,
+    loss,
+    curvature,
+    residual,
+    x: plane ? residual : new Float64Array(0),
+    y: plane ? curvature : new Float64Array(0),
+    escapedAt: given.escapedAt ?? -1,
+    names: { x: "residual", y: "curvature" },
+    portrait: plane ? "plane" : "none",
   };
 }

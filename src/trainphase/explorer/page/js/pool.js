@@ -123,7 +123,8 @@ function cutRows(stride, columns, rows, size) {
   const pieces = [];
   if (!columns.length) return [];
   const count = Math.max(1, Math.floor(size / columns.length));
-  for (let k = 0; k < rows.length; k += count) pieces.push({ stride, columns, rows: rows.slice(k, k + count) });
+  for (let k = 0; k < rows.length; k += count)
+    pieces.push({ stride, columns, rows: rows.slice(k, k + count) });
   return pieces;
 }
 
@@ -168,7 +169,8 @@ function hereHand(message, done) {
 
 /** A worker runs this very script, which starts as what it finds itself to be; or one of its own, where the page has it. */
 function startWorker() {
-  const own = document.getElementById("trainphase-worker") ?? document.querySelector("script[type=module]:not([src])");
+  const own =
+    document.getElementById("trainphase-worker") ?? document.querySelector("script[type=module]:not([src])");
   const text = own?.textContent;
   if (!text) return new Worker("js/main.js", { type: "module" });
   return new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));

@@ -136,7 +136,8 @@ export class Preview {
   isReady(shader) {
     const { gl } = this;
     if (shader.ready || !gl) return shader.ready;
-    if (this.parallel && !gl.getProgramParameter(shader.program, this.parallel.COMPLETION_STATUS_KHR)) return false;
+    if (this.parallel && !gl.getProgramParameter(shader.program, this.parallel.COMPLETION_STATUS_KHR))
+      return false;
     shader.ready = gl.getProgramParameter(shader.program, gl.LINK_STATUS);
     return shader.ready;
   }
@@ -156,7 +157,9 @@ export class Preview {
 /** @param {State} state */
 function wideEnough(state) {
   const width = (/** @type {{lo: number, hi: number}} */ span) => span.hi - span.lo;
-  return Boolean(state.y) && width(state.x) >= NARROWEST_PREVIEW && width(state.y ?? state.x) >= NARROWEST_PREVIEW;
+  return (
+    Boolean(state.y) && width(state.x) >= NARROWEST_PREVIEW && width(state.y ?? state.x) >= NARROWEST_PREVIEW
+  );
 }
 
 /**
@@ -166,7 +169,10 @@ function wideEnough(state) {
  */
 function makeShader(gl, fragment) {
   const program = gl.createProgram();
-  for (const [kind, text] of /** @type {const} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]])) {
+  for (const [kind, text] of /** @type {const} */ ([
+    [gl.VERTEX_SHADER, VERTEX],
+    [gl.FRAGMENT_SHADER, fragment],
+  ])) {
     const part = gl.createShader(kind);
     if (!program || !part) return null;
     gl.shaderSource(part, text);

@@ -47,7 +47,7 @@ export function readDocument() {
  * @param {State} state
  */
 export function diagramOf(doc, state) {
-  return state.kind === "diagram" ? doc.diagrams.find((d) => d.id === state.id) ?? null : null;
+  return state.kind === "diagram" ? (doc.diagrams.find((d) => d.id === state.id) ?? null) : null;
 }
 
 /**
@@ -56,7 +56,7 @@ export function diagramOf(doc, state) {
  * @param {State} state
  */
 export function systemOf(doc, state) {
-  return state.kind === "system" ? doc.systems[state.id] ?? null : null;
+  return state.kind === "system" ? (doc.systems[state.id] ?? null) : null;
 }
 
 /** @param {Axis} axis */
@@ -98,7 +98,15 @@ export function firstState(doc, kind, id) {
     const d = doc.diagrams.find((item) => item.id === id) ?? doc.diagrams[0];
     const y = d.axes.length > 1 ? axisSpan(d.axes[1]) : null;
     const steps = d.steps ?? 400;
-    return { ...common, id: d.id, vocabulary: d.vocabulary, params: givenParams(d.params), x: axisSpan(d.axes[0]), y, steps };
+    return {
+      ...common,
+      id: d.id,
+      vocabulary: d.vocabulary,
+      params: givenParams(d.params),
+      x: axisSpan(d.axes[0]),
+      y,
+      steps,
+    };
   }
   const info = doc.systems[id];
   const x = parameterSpan(info, info.x.name);
@@ -109,7 +117,9 @@ export function firstState(doc, kind, id) {
 
 /** Parameters that have a value. @param {Record<string, number | string | null>} params @returns {Params} */
 function givenParams(params) {
-  return /** @type {Params} */ (Object.fromEntries(Object.entries(params).filter(([, value]) => value !== null)));
+  return /** @type {Params} */ (
+    Object.fromEntries(Object.entries(params).filter(([, value]) => value !== null))
+  );
 }
 
 /**
@@ -134,7 +144,9 @@ export function usualParams(info, xName, yName) {
  * @returns {State}
  */
 export function stateFrom(doc, address) {
-  const known = address && (address.kind === "system" ? address.id in doc.systems : doc.diagrams.some((d) => d.id === address.id));
+  const known =
+    address &&
+    (address.kind === "system" ? address.id in doc.systems : doc.diagrams.some((d) => d.id === address.id));
   if (!address || !known) return openedState(doc);
   const state = firstState(doc, address.kind, address.id);
   state.show = address.show;
@@ -156,7 +168,8 @@ export function stateFrom(doc, address) {
  * @param {NonNullable<Address>} address
  */
 function systemFrom(info, state, address) {
-  if (address.vocabulary && info.vocabularies.includes(address.vocabulary)) state.vocabulary = address.vocabulary;
+  if (address.vocabulary && info.vocabularies.includes(address.vocabulary))
+    state.vocabulary = address.vocabulary;
   state.steps = Math.max(1, Math.round(address.steps ?? info.horizons?.[state.vocabulary] ?? info.steps));
   state.size = Math.min(4096, Math.max(0, Math.round(address.size ?? 0)));
   const may = (/** @type {string} */ name) => info.parameters.some((p) => p.name === name && p.axis);
@@ -183,7 +196,8 @@ function missingParams(info, state) {
 /** @param {PageDocument} doc @returns {State} */
 function openedState(doc) {
   const { system, diagram } = doc.open;
-  if (diagram !== undefined && doc.diagrams.some((d) => d.id === diagram)) return firstState(doc, "diagram", diagram);
+  if (diagram !== undefined && doc.diagrams.some((d) => d.id === diagram))
+    return firstState(doc, "diagram", diagram);
   if (system !== undefined && system in doc.systems) return firstState(doc, "system", system);
   const [name] = Object.keys(doc.systems);
   return name ? firstState(doc, "system", name) : firstState(doc, "diagram", doc.diagrams[0].id);
@@ -212,7 +226,9 @@ export async function unpack(packed) {
  * @returns {Draws | undefined}
  */
 export function modelDraws(info, params) {
-  const wanted = info.draws?.find((d) => d.D === params.D && d.P === params.P && d.seed === (params.seed ?? 0));
+  const wanted = info.draws?.find(
+    (d) => d.D === params.D && d.P === params.P && d.seed === (params.seed ?? 0),
+  );
   if (!wanted || (params.symmetry ?? wanted.symmetry) !== wanted.symmetry) return undefined;
   const numbers = (/** @type {string} */ text) => new Float64Array(packedBytes(text).buffer);
   return { D: wanted.D, P: wanted.P, Q: numbers(wanted.Q), z: numbers(wanted.z), J: numbers(wanted.J) };

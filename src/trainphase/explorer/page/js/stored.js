@@ -38,7 +38,9 @@ export class StoredLabels {
     try {
       if (this.diagram.labels.remote) {
         while (Math.max(this.n, this.m) >> this.wholeLevel > OVERVIEW) this.wholeLevel += 1;
-        const codes = await remoteBytes(`api/diagram/${encodeURIComponent(this.diagram.id)}/labels?level=${this.wholeLevel}`);
+        const codes = await remoteBytes(
+          `api/diagram/${encodeURIComponent(this.diagram.id)}/labels?level=${this.wholeLevel}`,
+        );
         this.whole = { codes, n: levelSize(this.n, this.wholeLevel), m: levelSize(this.m, this.wholeLevel) };
       } else {
         this.whole = { codes: await unpack(this.diagram.labels), n: this.n, m: this.m };
@@ -48,7 +50,9 @@ export class StoredLabels {
       }
       this.arrived();
     } catch (error) {
-      this.failed(`the labels of this diagram could not be read (${error instanceof Error ? error.message : error})`);
+      this.failed(
+        `the labels of this diagram could not be read (${error instanceof Error ? error.message : error})`,
+      );
     }
   }
 
@@ -132,21 +136,26 @@ export class StoredLabels {
   }
 
   /**
-   * All stored numbers of a point, from the server where they are there.
+   * All that is stored of a point, from the server where there is one: numbers, and words on how its phase came about.
    * @param {number} i
    * @param {number} j
-   * @returns {Promise<Record<string, number>>}
+   * @param {boolean} served
+   * @returns {Promise<{values: Record<string, number>, words: string}>}
    */
-  async allValues(i, j) {
-    const here = this.values(i, j);
-    const remote = this.diagram.labels.remote || Object.values(this.diagram.fields ?? {}).some((field) => field.remote);
-    if (!remote) return here;
+  async everything(i, j, served) {
+    const values = this.values(i, j);
+    if (!served) return { values, words: "" };
     const answer = await fetch(`api/diagram/${encodeURIComponent(this.diagram.id)}/point?i=${i}&j=${j}`);
     if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
     const given = await answer.json();
-    const fields = given.fields ?? given;
-    for (const [name, value] of Object.entries(fields)) if (typeof value === "number") here[name] = value;
-    return here;
+    for (const [name, value] of Object.entries(given.fields ?? {}))
+      if (typeof value === "number") values[name] = value;
+    const words = [];
+    if (given.inferred) words.push("taken from its neighbours");
+    if (given.seeds) words.push(`seeds: ${given.seeds.join(", ")}`);
+    if (given.phase_half && given.phase_half !== given.phase)
+      words.push(`${given.phase_half} at half the horizon`);
+    return { values, words: words.join("; ") };
   }
 }
 

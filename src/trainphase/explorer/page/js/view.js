@@ -110,9 +110,10 @@ export function numberText(value, step) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   const digits = Math.ceil(Math.log10(size / Math.abs(step))) + 1;
-  const text = size >= 1e6 || size < 1e-4
-    ? value.toExponential(Math.max(0, Math.min(15, digits - 1)))
-    : value.toFixed(Math.max(0, Math.min(16, Math.ceil(-Math.log10(Math.abs(step))))));
+  const text =
+    size >= 1e6 || size < 1e-4
+      ? value.toExponential(Math.max(0, Math.min(15, digits - 1)))
+      : value.toFixed(Math.max(0, Math.min(16, Math.ceil(-Math.log10(Math.abs(step))))));
   return trimmedNumber(text).replace("-", "\u2212");
 }
 
