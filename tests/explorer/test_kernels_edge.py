@@ -51,12 +51,12 @@ LARGE = {
     "net, long": plane("linear-net", ("z", -3.0, 3.0), ("T", 0.0, 6.0), 4000, n=300, y=0.5),
     "net, labels": plane("linear-net", ("z", -1.0, 1.0), ("y", -1.0, 1.0), n=300, T=3.0),
     "net, close": plane("linear-net", *CLOSE, n=300, y=0.5),
-    "(2, 4)": plane("quadratic", *SIGMAS, n=300, D=2, P=4, seed=0),
     "(4, 8)": plane("quadratic", *SIGMAS, n=300, D=4, P=8, seed=0),
-    "(8, 16)": plane("quadratic", *SIGMAS, n=300, D=8, P=16, seed=1),
-    "(6, 3)": plane("quadratic", *SIGMAS, n=300, D=6, P=3, seed=0),
-    "(4, 8), close": plane("quadratic", ("sigma_z", 0.3, 0.3 + 1e-9), ("sigma_J", 0.5, 0.5 + 1e-9), n=300, D=4, P=8, seed=0),
-    "(4, 8), step size": plane("quadratic", ("lr", 0.1, 3.0), SIGMAS[1], n=300, D=4, P=8, seed=2, sigma_z=0.25),
+    "(2, 4)": plane("quadratic", *SIGMAS, n=128, D=2, P=4, seed=0),
+    "(8, 16)": plane("quadratic", *SIGMAS, n=96, D=8, P=16, seed=1),
+    "(6, 3)": plane("quadratic", *SIGMAS, n=128, D=6, P=3, seed=0),
+    "(4, 8), close": plane("quadratic", ("sigma_z", 0.3, 0.3 + 1e-9), ("sigma_J", 0.5, 0.5 + 1e-9), n=96, D=4, P=8, seed=0),
+    "(4, 8), step size": plane("quadratic", ("lr", 0.1, 3.0), SIGMAS[1], n=96, D=4, P=8, seed=2, sigma_z=0.25),
 }
 PATHS = {
     "path of one datum": {"system": "quadratic-1d", "params": {"eps": 0.05, "z": 0.2, "T": 3.4}, "steps": 400},
