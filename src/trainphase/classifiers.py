@@ -188,7 +188,9 @@ def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     late = motion[:, motion.shape[1] // 4 :]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         change = np.diff(np.log(late), axis=1)
-        down, up = np.all(change < 0, axis=1), np.all(change > 0, axis=1)
+        # Signs are those of the numbers: of two that differ in the last bit, the logarithms may be equal or not.
+        sign = np.sign(np.diff(late, axis=1))
+        down, up = np.all(sign < 0, axis=1), np.all(sign > 0, axis=1)
         lasts = np.abs(change[:, -1]) >= FADING * np.abs(change[:, 0])
         falls = down & lasts & (-np.sum(change, axis=1) >= FALLEN) & ((top[:, -1] < STABLE + AT_EDGE) | flow)
         drift = 2 * np.abs(mean[:, -1] - mean[:, -2])
@@ -196,7 +198,7 @@ def edge(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarra
         falling_as, falling_by = _where_it_ends(start, mean[:, -1] - drift, mean[:, -1] + drift, flow)
         repeats = np.max(np.abs(change), axis=1, where=np.isfinite(change), initial=0.0)
         share = late[:, -1] / np.max(late, axis=1)
-        turns = np.sum(np.diff(np.sign(change), axis=1) != 0, axis=1)
+        turns = np.sum(np.diff(sign, axis=1) != 0, axis=1)
         beyond = (top[:, -1] > STABLE - AT_EDGE) & ~flow
         alike = (np.max(late, axis=1) <= ALIKE * np.min(late, axis=1)) & ~down & ~up
         wanders = alike | ((turns >= 2) & (share >= LASTING))

@@ -33,6 +33,8 @@ SIGMAS = ("sigma_z", 0.0, 1.0), ("sigma_J", 0.0, 1.0)
 CLOSE = ("z", 0.3, 0.3 + 1e-9), ("T", 4.15 - 5e-10, 4.15 + 5e-10)
 PLANES = {
     "one datum": plane("quadratic-1d", Z, T, eps=0.17),
+    # Long runs, and chaos before them: another order of two operations shows.
+    "one datum, sharpening": plane("quadratic-1d", ("z", -0.1, 0.1), ("T", 0.2, 4.0), 1600, n=64, eps=0.005),
     "one datum, eps": plane("quadratic-1d", ("eps", 0.01, 1.0), ("E", -1.0, 1.0), 800, n=48, z=0.3, T=3.0),
     "net": plane("linear-net", ("z", -2.6, 2.6), ("T", 0.0, 5.6)),
     "net, close": plane("linear-net", *CLOSE, y=0.5, n=64),
@@ -49,12 +51,12 @@ LARGE = {
     "net, long": plane("linear-net", ("z", -3.0, 3.0), ("T", 0.0, 6.0), 4000, n=300, y=0.5),
     "net, labels": plane("linear-net", ("z", -1.0, 1.0), ("y", -1.0, 1.0), n=300, T=3.0),
     "net, close": plane("linear-net", *CLOSE, n=300, y=0.5),
+    "(4, 8)": plane("quadratic", *SIGMAS, n=96, D=4, P=8, seed=0),
     "(2, 4)": plane("quadratic", *SIGMAS, n=300, D=2, P=4, seed=0),
-    "(4, 8)": plane("quadratic", *SIGMAS, n=300, D=4, P=8, seed=0),
-    "(8, 16)": plane("quadratic", *SIGMAS, n=300, D=8, P=16, seed=1),
-    "(6, 3)": plane("quadratic", *SIGMAS, n=300, D=6, P=3, seed=0),
-    "(4, 8), close": plane("quadratic", ("sigma_z", 0.3, 0.3 + 1e-9), ("sigma_J", 0.5, 0.5 + 1e-9), n=300, D=4, P=8, seed=0),
-    "(4, 8), step size": plane("quadratic", ("lr", 0.1, 3.0), SIGMAS[1], n=300, D=4, P=8, seed=2, sigma_z=0.25),
+    "(8, 16)": plane("quadratic", *SIGMAS, n=96, D=8, P=16, seed=1),
+    "(6, 3)": plane("quadratic", *SIGMAS, n=128, D=6, P=3, seed=0),
+    "(4, 8), close": plane("quadratic", ("sigma_z", 0.3, 0.3 + 1e-9), ("sigma_J", 0.5, 0.5 + 1e-9), n=96, D=4, P=8, seed=0),
+    "(4, 8), step size": plane("quadratic", ("lr", 0.1, 3.0), SIGMAS[1], n=96, D=4, P=8, seed=2, sigma_z=0.25),
 }
 PATHS = {
     "path of one datum": {"system": "quadratic-1d", "params": {"eps": 0.05, "z": 0.2, "T": 3.4}, "steps": 400},
@@ -218,9 +220,9 @@ def _marches(count: int) -> dict[str, np.ndarray]:
         np.exp(-rng.uniform(0, 1.5, size) * w), (1 + w) ** -rng.uniform(0, 4, size), np.ones((count, 16)),
         1 + rng.uniform(0, 1, size) * np.sin(rng.uniform(0, 6, size) * w), rng.uniform(0.05, 1, (count, 16)),
         1 + 10 ** rng.uniform(-9, -4, size) * rng.uniform(-1, 1, (count, 16)), np.exp(rng.uniform(0, 0.5, size) * w),
-        np.zeros((count, 16)),
+        np.zeros((count, 16)), np.exp(rng.uniform(1, 4, size) * np.exp(-rng.uniform(0.05, 0.3, size) * w)),
     ])  # fmt: skip
-    kind = rng.choice(8, count, p=[0.15, 0.2, 0.05, 0.15, 0.25, 0.1, 0.05, 0.05])
+    kind = rng.choice(9, count, p=[0.15, 0.15, 0.05, 0.15, 0.2, 0.1, 0.05, 0.05, 0.1])
     centre = rng.choice([1.0, 1.8, 2.0, 2.2, 3.0], size) + rng.normal(0, 0.03, size)
     mean = centre + rng.choice([0, 0.01, 0.1], size) * rng.normal(size=(count, 16))
     return {
@@ -263,6 +265,40 @@ def test_the_classifier_reads_windows_as_python_does(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got[:, 0], codes)
     # Logarithms and means may differ in their last bits, of numbers of order one.
     np.testing.assert_allclose(got[:, 2], np.where(np.isfinite(margins), margins, 0), rtol=1e-10, atol=1e-12)
+
+
+# Of every block of a run: the largest squared step; then how it ends, after how many blocks of the sixteen.
+BLOCKS = {
+    "settles": ([1.0, 1e-17], march.SETTLED, 2),
+    "steps that are not yet small": ([1.0, 1e-15, 1e-15, 0.9e-16], march.SETTLED, 4),
+    "settles at the horizon": ([1.0] * 15 + [1e-20], march.HORIZON, 16),
+    "never moves": ([0.0], march.SETTLED, 1),
+    "escapes": ([1.0, 2.0, -1.0], march.ESCAPED, 3),
+    "small steps, then it escapes": ([1.0, -1e-20], march.ESCAPED, 2),
+}
+
+
+def test_a_march_ends_by_the_steps_of_its_blocks(tmp_path: Path) -> None:
+    """A model that makes given steps, and is gone after a negative one."""
+    body = """
+      return given.blocks.map((blocks) => given.losses.map((loss) => {
+        let k = 0;
+        const model = {
+          settled: 1e-16, begin: () => true, escaped: () => blocks[k - 1] < 0, loss: () => (k ? loss : 1), sharpness: () => 2.5,
+          startCurvature: () => 1, curvature: () => 1, step: () => {}, observe: () => {},
+          block: (sums) => { sums[MOTION] = Math.abs(blocks[k++]); },
+        };
+        const run = new March(model, 400);
+        run.run({}, false);
+        return [run.status, run.steps, run.unstable];
+      }));
+    """
+    given = {"blocks": [list(blocks) for blocks, _, _ in BLOCKS.values()], "losses": [0.5, 1e-9]}
+    got = page.in_node(tmp_path, {"MOTION, March": "kernel/march.js"}, body, given)
+    for (name, (_, status, blocks)), (rests, gone) in zip(BLOCKS.items(), got, strict=True):
+        # At rest with a loss that is left, the sharpness is asked for.
+        assert rests == [status, 25 * blocks, status == march.SETTLED], name
+        assert gone == [status, 25 * blocks, False], name
 
 
 LINES = [

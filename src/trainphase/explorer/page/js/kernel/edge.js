@@ -118,6 +118,7 @@ export class EdgeReader {
     let most = 0;
     let least = Infinity;
     let turns = 0;
+    let before = 0;
     let down = true;
     let up = true;
     let total = 0;
@@ -129,9 +130,12 @@ export class EdgeReader {
       const d = Math.log(motion[EARLY + k + 1]) - Math.log(motion[EARLY + k]);
       change[k] = d;
       if (Number.isFinite(d)) repeats = Math.max(repeats, Math.abs(d));
-      if (!(d < 0)) down = false;
-      if (!(d > 0)) up = false;
-      if (k > 0 && Math.sign(d) - Math.sign(change[k - 1]) !== 0) turns += 1;
+      // Of two numbers that differ in the last bit, the logarithms may be equal or not.
+      const sign = Math.sign(motion[EARLY + k + 1] - motion[EARLY + k]);
+      if (!(sign < 0)) down = false;
+      if (!(sign > 0)) up = false;
+      if (k > 0 && sign !== before) turns += 1;
+      before = sign;
       total += d;
     }
     const share = motion[last] / most;

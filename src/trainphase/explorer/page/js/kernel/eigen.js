@@ -101,8 +101,7 @@ export class Krylov {
     let b = this.value;
     let f = this.size;
     for (let k = 0; k < rows; k++) third[k] = f > 0 ? rest[k] / f : 0;
-    this.extend(J, third, second, f);
-    let c = this.value;
+    let c = this.pull(J, third);
     // Below rounding of the operator a direction is noise.
     if (!(e > tiny * a)) e = 0;
     if (!(e > 0 && f > tiny * a)) f = 0;
@@ -128,6 +127,20 @@ export class Krylov {
   }
 
   /**
+   * v J into image; its squared length.
+   * @param {Float64Array} J
+   * @param {Float64Array} v
+   */
+  pull(J, v) {
+    const { rows, columns, image } = this;
+    image.fill(0);
+    for (let k = 0, at = 0; k < rows; k++) for (let i = 0; i < columns; i++) image[i] += J[at++] * v[k];
+    let value = 0;
+    for (let i = 0; i < columns; i++) value += image[i] * image[i];
+    return value;
+  }
+
+  /**
    * A step of Lanczos from v, after before: |v J|^2 into value, what is left of J J^T v into rest and its length into size.
    * @param {Float64Array} J
    * @param {Float64Array} v
@@ -136,10 +149,7 @@ export class Krylov {
    */
   extend(J, v, before, beside) {
     const { rows, columns, image, rest } = this;
-    image.fill(0);
-    for (let k = 0, at = 0; k < rows; k++) for (let i = 0; i < columns; i++) image[i] += J[at++] * v[k];
-    let value = 0;
-    for (let i = 0; i < columns; i++) value += image[i] * image[i];
+    const value = this.pull(J, v);
     let back = 0;
     for (let k = 0, at = 0; k < rows; k++) {
       let sum = 0;
