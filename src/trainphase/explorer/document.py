@@ -48,19 +48,21 @@ class Live:
 # (D, P) of the model, and its seeds, whose draws the page is given.
 SHAPES, SEEDS = ((2, 4), (4, 8), (8, 16)), (0, 1, 2)
 
+# Ranges are a little off round numbers: on a line such as z = 0 runs stand still, and a column of points there would draw a
+# boundary that is none.
 LIVE: Mapping[str, Live] = {
     "quadratic-1d": Live(
         {
-            "z": Slider(-1.5, 1.5), "T": Slider(0.0, 4.0), "E": Slider(-2.0, 2.0),
+            "z": Slider(-1.5012, 1.4987), "T": Slider(0.0013, 4.0), "E": Slider(-2.0, 2.0),
             "eps": Slider(1e-3, 1.0, "log", 0.17),
         },
         "z", "T", {"edge": 400},
     ),
     "linear-net": Live(
-        {"z": Slider(-2.6, 2.6), "T": Slider(0.0, 5.6), "y": Slider(-1.5, 1.5)},
+        {"z": Slider(-2.6013, 2.5987), "T": Slider(0.0013, 5.6), "y": Slider(-1.5, 1.5)},
         "z", "T", {"edge": 400, "training": 2048},
     ),
-    "cubic": Live({"a": Slider(0.0, 2.2), "z0": Slider(-2.2, 2.0)}, "a", "z0", {"training": 2048}),
+    "cubic": Live({"a": Slider(0.0013, 2.2), "z0": Slider(-2.2012, 1.9985)}, "a", "z0", {"training": 2048}),
     "quadratic": Live(
         {"sigma_z": Slider(0.0, 1.0), "sigma_J": Slider(0.0, 1.0), "lr": Slider(0.1, 10.0, "log")},
         "sigma_z", "sigma_J", {"edge": 400},

@@ -21,14 +21,9 @@ import { QUADRATIC_1D_GLSL, Quadratic1D } from "../systems/quadratic1d.js";
  *   y: Float64Array, escapedAt: number, names: {x: string, y: string}, portrait: "plane" | "cobweb"}} Path
  * @typedef {{name: string, lo: number, hi: number}} Range
  * @typedef {{name: string, between: string[], points: number[][], exact?: boolean}} Line
- * @typedef {{vocabularies: string[], defaultSteps: (vocabulary: string) => number, parameters: string[],
+ * @typedef {{vocabularies: string[], parameters: string[],
  *   glsl: Record<string, string>}} Live
  */
-
-/** @param {string} vocabulary */
-function usualSteps(vocabulary) {
-  return vocabulary === "edge" ? 400 : 2048;
-}
 
 /**
  * The systems that are answered here. glsl: by vocabulary, the body of int phase(float x, float y) of the preview, in
@@ -38,25 +33,21 @@ function usualSteps(vocabulary) {
 export const LIVE = {
   cubic: {
     vocabularies: ["training"],
-    defaultSteps: usualSteps,
     parameters: ["a", "z0"],
     glsl: { training: cubicGlsl },
   },
   "quadratic-1d": {
     vocabularies: ["edge"],
-    defaultSteps: usualSteps,
     parameters: ["eps", "E", "z", "T"],
     glsl: { edge: QUADRATIC_1D_GLSL },
   },
   "linear-net": {
     vocabularies: ["training", "edge"],
-    defaultSteps: usualSteps,
     parameters: ["T", "z", "y"],
     glsl: { edge: LINEAR_NET_GLSL, training: LINEAR_NET_TRAINING_GLSL },
   },
   quadratic: {
     vocabularies: ["edge"],
-    defaultSteps: usualSteps,
     parameters: ["sigma_z", "sigma_J", "lr"],
     glsl: {},
   },
