@@ -235,7 +235,8 @@ export class Controls {
     set.append(
       sliderField(steps, state.steps, (value) => value !== null && value >= 1 && this.acts.steps(value)),
     );
-    const sizes = SIZES.map((n) => ({
+    // The address may ask for a number that the menu does not have.
+    const sizes = [...new Set([...SIZES, state.size])].sort((a, b) => a - b).map((n) => ({
       value: String(n),
       text: n ? `${n} \u00d7 ${n}` : `as the screen, to ${usualSize(info)}`,
     }));

@@ -9,6 +9,8 @@ import { endMark } from "./series.js";
 // More states than this are not told apart; the first ones show the way, and the last ones where it ends.
 const MOST_STATES = 1200;
 const COBWEB_STEPS = 160;
+// A run that escapes is drawn up to states of this size: the next ones would shrink all others to a dot.
+const PORTRAIT_BOUND = 10;
 
 /**
  * The states of the runs in the plane. With `twoStep`, states two steps apart are joined, those of odd steps hollow: at the
@@ -43,7 +45,9 @@ function portraitStates(run) {
   const skip = Math.max(0, count - MOST_STATES);
   for (let k = 0; k < count; k++) {
     if (skip > 0 && k >= MOST_STATES / 2 && k < count - MOST_STATES / 2) continue;
-    if (Number.isFinite(x[k]) && Number.isFinite(y[k])) states.push([x[k], y[k]]);
+    if (!Number.isFinite(x[k]) || !Number.isFinite(y[k])) continue;
+    const far = escapedAt >= 0 && Math.max(Math.abs(x[k]), Math.abs(y[k])) > PORTRAIT_BOUND;
+    if (!far || states.length < 2) states.push([x[k], y[k]]);
   }
   return states;
 }

@@ -107,10 +107,13 @@ export function curvaturePanel(runs, width, height) {
   });
   const up = along(frame.y, 2);
   const { left, right } = frame.box;
-  frame.body.append(svgElement("line", { class: "plot-threshold", x1: left, x2: right, y1: up, y2: up }));
   const below = up - frame.box.top < 16;
   const words = { class: "plot-note", x: right - 4, y: below ? up + 13 : up - 4, "text-anchor": "end" };
   for (const run of runs) drawSeries(frame, run, run.trajectory.curvature);
+  // Over the runs, with a border of paper: a run that alternates fills the plot.
+  for (const name of ["plot-halo", "plot-threshold"]) {
+    frame.body.append(svgElement("line", { class: name, x1: left, x2: right, y1: up, y2: up }));
+  }
   frame.svg.append(svgElement("text", words, "edge, 2"));
   return frame.svg;
 }
