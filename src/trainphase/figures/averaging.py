@@ -41,11 +41,11 @@ def page(dataset: xarray.Dataset) -> Figure:
             ax.set(xlabel="time (steps)", xlim=(0, steps[-1]))
             ax.set_title(f"step size {float(dataset['lr'].values[k]):g}")
         panels[0].set_ylabel("loss (target units squared)")
-        # The start and runs that converge would take most of the page: test losses fix the range.
-        seen = dataset["test"].values[..., steps[-1] // 4 :]
-        seen = seen[np.isfinite(seen)]
+        # Training losses of runs that converge would take most of the page.
+        late = [dataset[name].values[..., steps[-1] // 4 :] for name in ("test", "loss")]
+        seen, every = (values[np.isfinite(values)] for values in (late[0], np.stack(late)))
         if seen.size:
-            panels[0].set_ylim(float(seen.min()) / 30, float(seen.max()) * 3)
+            panels[0].set_ylim(float(seen.min()) / 30, float(every.max()) * 2)
         names = (("test, single predictions", SINGLE), ("test, averaged predictions", AVERAGED), ("training", TRAINING))
         style.legend(fig, [Line2D([], [], color=colour, label=label) for label, colour in names])
     return fig

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase.reproduce.chen.cubic_map import ABSTRACT, TRUTH, claim, figure
-from trainphase.reproduce.claims import Measured, absolute, exact, untestable
+from trainphase.reproduce.claims import Measured, exact, relative, untestable
 from trainphase.theory import cubic
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _converging(context: Context) -> Measured:
 CLAIMS = (
     *(
         claim("step sizes 36, 48, 60", f"Median a of the samples at step size {lr:g}.", None,
-              absolute(0.03, "the median of 80 samples has an error of 1 %, and the noise shifts none"),
+              relative(0.05, "a seed's median varies by 1 %; other readings of the scaling give 0.72, 0.96 and 1.2"),
               partial(_middle, k=k), expected=MIDDLE[k])
         for k, lr in enumerate(RATES)
     ),

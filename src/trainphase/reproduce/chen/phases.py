@@ -86,7 +86,14 @@ def _manifest(context: Context, name: str) -> Measured:
     if missing:
         loose = found == "undecided"
         exponents = data["lyapunov"].values[loose]
-        words.append(f"without {' and '.join(missing)}: past the edge a wide net finds solutions with a smaller kernel and stays")
+        thrown = (found == "catapult") & (data["a"].values > 1)
+        if thrown.any():
+            k = int(np.flatnonzero(thrown)[-1])
+            words.append(
+                f"without {' and '.join(missing)}: a run that leaves a solution finds others with a smaller kernel; at a = "
+                f"{data['a'].values[k]:.2f} the curvature is {2 * data['a'].values[k]:.2f} at the teacher's weights and "
+                f"{data['curvature'].values[k]:.2f} at the end"
+            )
         if loose.any():
             words.append(f"undecided points have exponents from {np.nanmin(exponents):+.1e} to {np.nanmax(exponents):+.1e} a step")
     return Measured(len(seen), note="; ".join(words))
