@@ -95,7 +95,9 @@ def _manifest(context: Context, name: str) -> Measured:
                 f"{data['curvature'].values[k]:.2f} at the end"
             )
         if loose.any():
-            words.append(f"undecided points have exponents from {np.nanmin(exponents):+.1e} to {np.nanmax(exponents):+.1e} a step")
+            words.append(
+                f"undecided points have exponents from {np.nanmin(exponents):+.1e} to {np.nanmax(exponents):+.1e} a step"
+            )
     return Measured(len(seen), note="; ".join(words))
 
 
