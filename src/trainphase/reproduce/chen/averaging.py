@@ -155,8 +155,8 @@ CLAIMS = (
         for k, lr in enumerate(RATES)
     ),
     *(
-        claim(ABSTRACT, f"At step size {lr:g} averaged predictions have a test loss that fluctuates less than half as much.", True,
-              TRUTH, partial(_stabler, k=k))
+        claim(ABSTRACT, f"At step size {lr:g} the test loss of averaged predictions fluctuates less than half as much.", True, TRUTH,
+              partial(_stabler, k=k))
         for k, lr in enumerate(RATES)
     ),
     *(

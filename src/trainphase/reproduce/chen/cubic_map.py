@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,7 +154,7 @@ ORBIT = figure(
     "orbit", "orbit diagram of the cubic map, phases and Lyapunov exponent", compute_orbit, draw_orbit,
     (
         claim(ABSTRACT, "The phases in the order in which growing a meets them.", ORDER, exact("names"), _order),
-        claim(ABSTRACT, "Values of a on the grid, periodic windows apart, at which the map is in another phase than by the theory.",
+        claim(ABSTRACT, "Values of a on the grid, periodic windows apart, with another phase than by the theory.",
               0.0, absolute(0.0, "a count; no point of the grid is a boundary"), _elsewhere),
         claim(ABSTRACT, "Orbits between 1 and 2 stay in the interval that the critical orbit bounds.", None, TRUTH, _bounded,
               expected=True),
@@ -205,7 +206,7 @@ def _boundary_claims() -> list[Claim]:
             words = "a at which a cycle of a period that is no power of 2 comes, so that Li and Yorke's chaos begins."
             bound = standard_errors(3, "between two periods of a cascade no finite horizon decides: the error is that bracket")
             out.append(claim(ABSTRACT, words, None, bound, measure, expected=b.a))
-    for b, (low, high) in zip(cubic.PERIOD_BOUNDARIES, zip(PERIODS, PERIODS[1:], strict=False), strict=False):
+    for b, (low, high) in zip(cubic.PERIOD_BOUNDARIES, pairwise(PERIODS), strict=False):
         bound = absolute(1e-8, "bisection to 1e-10, as of the phases")
         words = f"a at which the period doubles from {low} to {high}."
         out.append(claim(ABSTRACT, words, None, bound, partial(_crossing, of="period", between=f"{low}/{high}"), expected=b.a))

@@ -8,6 +8,7 @@ half of that interval, since beyond it lies a landscape with another kernel.
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,9 +58,7 @@ def ranges(data: xarray.Dataset) -> str:
     """Runs of equal labels with the values of a that they span."""
     found, a = labels(data), data["a"].values
     ends = [0, *(np.flatnonzero(found[1:] != found[:-1]) + 1).tolist(), len(found)]
-    return ", ".join(
-        f"{found[i]} {a[i]:.2f}" + (f" to {a[j - 1]:.2f}" if j - i > 1 else "") for i, j in zip(ends, ends[1:], strict=False)
-    )
+    return ", ".join(f"{found[i]} {a[i]:.2f}" + (f" to {a[j - 1]:.2f}" if j - i > 1 else "") for i, j in pairwise(ends))
 
 
 def _order(context: Context, name: str) -> Measured:
