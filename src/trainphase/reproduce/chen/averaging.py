@@ -155,7 +155,7 @@ CLAIMS = (
         for k, lr in enumerate(RATES)
     ),
     *(
-        claim(ABSTRACT, f"At step size {lr:g} the test loss of averaged predictions fluctuates less than half as much.", True, TRUTH,
+        claim(ABSTRACT, f"At {lr:g} the test loss of averaged predictions fluctuates less than half as much.", True, TRUTH,
               partial(_stabler, k=k))
         for k, lr in enumerate(RATES)
     ),
