@@ -108,7 +108,9 @@ def test_a_seed_that_missed_its_loss_does_not_count() -> None:
     np.testing.assert_allclose(data["slope"].values, [[0.4, 0.4]], atol=1e-12)  # rounding
     np.testing.assert_allclose(data["slope_se"].values, [[0.1, 0.1]], atol=1e-12)
     found = runs.measured_slope(data, 0, 0)
-    assert found.value == pytest.approx(0.4) and found.note.endswith("2 of them reached the target loss at every width")
+    assert found.value == pytest.approx(0.4) and "2 of them reached the target loss at every width" in found.note
+    off = 0.4 - float(data["rule"][0, 0])
+    assert found.note.endswith(f"the rest, {off:+.3f}, is {abs(off) / 0.1:.1f} standard errors")
 
 
 def test_the_rule_over_wide_nets_has_the_exponents_of_theory() -> None:
