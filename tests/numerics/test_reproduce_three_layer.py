@@ -159,7 +159,8 @@ def test_distance_claims_can_fail(tmp_path) -> None:
         {"slope": (("point", "layer"), [[-0.58, 0], [0.03, 0], [0.24, 0]]), "slope_se": (("point", "layer"), np.ones((3, 2)))},
         {"width": [100, 1000], "seed": [0, 1], "layer": list(runs.LAYERS), "gamma3": ("point", list(distance.GAMMA3))},
     )
-    data = data.assign(reached=("point", [2, 2, 2]))
+    known = (("point", "layer"), np.array([[-0.6, -1.1], [0.0, -0.5], [0.2, -0.3]]))
+    data = data.assign(reached=("point", [2, 2, 2]), rule=known, theory=known)
     assert set(verdicts(distance.FIGURE, context(distance.FIGURE, tmp_path, data)).values()) == {Verdict.AGREE}
     flipped = data.assign(slope=-data["slope"])
     assert list(verdicts(distance.FIGURE, context(distance.FIGURE, tmp_path, flipped)).values()).count(Verdict.DIFFER) == 3
