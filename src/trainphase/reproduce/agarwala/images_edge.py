@@ -184,7 +184,7 @@ def _slope(context: Context) -> Measured:
     sizes = [np.median(np.abs(v)) for v in (y, h - y, np.diff(y))]
     why = "medians: |y| {:.3f}, its difference to that of the Hessian {:.3f}, its change in one step {:.3f}".format(*sizes)
     if max(sizes[1:]) > 0.5 * sizes[0]:
-        why += ", so that 2 y of the kernel misses what is as large as itself"
+        why += ", so that 2 y of the kernel leaves out what is comparable to itself"
     return _fitted(steps["predicted"], steps["dz"], steps["y"], f"all steps, y of the kernel; {why}; {_sizes(context)}")
 
 
