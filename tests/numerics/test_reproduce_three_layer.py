@@ -108,7 +108,9 @@ def test_a_seed_that_missed_its_loss_does_not_count() -> None:
     np.testing.assert_allclose(data["slope"].values, [[0.4, 0.4]], atol=1e-12)  # rounding
     np.testing.assert_allclose(data["slope_se"].values, [[0.1, 0.1]], atol=1e-12)
     found = runs.measured_slope(data, 0, 0)
-    assert found.value == pytest.approx(0.4) and found.note.endswith("2 of them reached the target loss at every width")
+    assert found.value == pytest.approx(0.4) and "2 of them reached the target loss at every width" in found.note
+    off = 0.4 - float(data["rule"][0, 0])
+    assert found.note.endswith(f"the rest, {off:+.3f}, is {abs(off) / 0.1:.1f} standard errors")
 
 
 def test_the_rule_over_wide_nets_has_the_exponents_of_theory() -> None:
@@ -157,7 +159,8 @@ def test_distance_claims_can_fail(tmp_path) -> None:
         {"slope": (("point", "layer"), [[-0.58, 0], [0.03, 0], [0.24, 0]]), "slope_se": (("point", "layer"), np.ones((3, 2)))},
         {"width": [100, 1000], "seed": [0, 1], "layer": list(runs.LAYERS), "gamma3": ("point", list(distance.GAMMA3))},
     )
-    data = data.assign(reached=("point", [2, 2, 2]))
+    known = (("point", "layer"), np.array([[-0.6, -1.1], [0.0, -0.5], [0.2, -0.3]]))
+    data = data.assign(reached=("point", [2, 2, 2]), rule=known, theory=known)
     assert set(verdicts(distance.FIGURE, context(distance.FIGURE, tmp_path, data)).values()) == {Verdict.AGREE}
     flipped = data.assign(slope=-data["slope"])
     assert list(verdicts(distance.FIGURE, context(distance.FIGURE, tmp_path, flipped)).values()).count(Verdict.DIFFER) == 3

@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Reproduce figures and claims of the papers: every claim beside what is measured, with a verdict.
 
-    Without PAPER, everything. What is computed is kept in DIR: the same command continues.
+    Without PAPER, or with "all", everything. What is computed is kept in DIR: the same command continues.
 
     \b
     For example: trainphase reproduce agarwala:4 --quick
@@ -76,7 +76,7 @@ def _text(report: Any) -> str:
     counts = [f"{report.count(v)} {v}" for v in COLOURS if report.count(v)]
     lines.append(f"{len(rows)} claims{': ' if counts else ''}{', '.join(counts)}; in {duration(report.seconds)}")
     lines += [f"{p.paper}:{p.figure}  {p.file}" for p in report.pictures]
-    lines.append(f"tables {report.out / 'claims.md'} and {report.out / 'claims.json'}")
+    lines.append(f"report {report.out / 'report.html'}; tables {report.out / 'claims.md'} and {report.out / 'claims.json'}")
     return "\n".join(lines)
 
 

@@ -43,6 +43,13 @@ class Paper:
 
 
 PAPERS: Mapping[str, Paper] = {
+    "chen": Paper(
+        "chen",
+        "Chen, Balasubramanian, Ghosal, Agrawalla 2023",
+        "From stability to chaos: analyzing gradient descent dynamics in quadratic regression",
+        "trainphase.reproduce.chen",
+        ("map", "orbit", "boundaries", "lyapunov", "orthogonal", "general", "averaging"),
+    ),
     "agarwala": Paper(
         "agarwala",
         "Agarwala, Pedregosa, Pennington 2022",
@@ -87,12 +94,13 @@ def select(asked: Sequence[str]) -> list[tuple[Paper, str]]:
 
     Parameters
     ----------
-    asked : PAPER or PAPER:ITEM each.
+    asked : PAPER or PAPER:ITEM each; "all" is everything.
 
     Raises RequestError for a name that does not exist, with the nearest one, and when there is nothing to do.
     """
     found: dict[tuple[str, str], tuple[Paper, str]] = {}
-    for text in asked or list(PAPERS):
+    everything = not asked or any(text.lower() == "all" for text in asked)
+    for text in list(PAPERS) if everything else asked:
         name, colon, item = text.partition(":")
         paper = _paper(name)
         for each in (_item(paper, item),) if colon else paper.items:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainphase._version import __version__
 from trainphase.errors import RequestError, TrainphaseError
 from trainphase.reproduce import context as kept
-from trainphase.reproduce import tables
+from trainphase.reproduce import page, tables
 from trainphase.reproduce.claims import Claim, Measured, Result, Verdict, check, compare
 from trainphase.reproduce.context import Context
 
@@ -113,6 +113,7 @@ class Report:
     pictures: list[Picture] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
+    titles: dict[str, str] = field(default_factory=dict)  # of the items, by locator
 
     def to_json(self) -> dict[str, Any]:
         """One document: claims, figures, what failed, and how it was run."""
@@ -141,8 +142,8 @@ def reproduce(
 ) -> Report:  # fmt: skip
     """Reproduce items one after the other and write the tables after each.
 
-    Writes OUT/PAPER-ITEM.png, OUT/claims.md, OUT/claims.json, and the data under OUT/data, where the same call finds
-    them again. Returns the Report; ``failures`` lists what raised.
+    Writes OUT/PAPER-ITEM.png, OUT/report.html, OUT/claims.md, OUT/claims.json, and the data under OUT/data, where the same
+    call finds them again. Returns the Report; ``failures`` lists what raised.
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def reproduce(
     """
     begun = time.perf_counter()
     tell = say or (lambda sentence: None)
-    report = Report(Path(out), quick, seed)
+    report = Report(Path(out), quick, seed, titles={figure.locator: figure.title for figure in figures})
     try:
         report.out.mkdir(parents=True, exist_ok=True)
     except OSError as why:
@@ -174,6 +175,7 @@ def reproduce(
             _item(figure, context, report, tell)
             report.seconds = time.perf_counter() - begun
             tables.write(report)
+            page.write(report)
     except KeyboardInterrupt:
         raise _interrupted(figures, done, report.out) from None
     except TrainphaseError as why:

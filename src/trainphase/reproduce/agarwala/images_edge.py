@@ -183,6 +183,8 @@ def _slope(context: Context) -> Measured:
     y, h = (part[name].values - 2.0 for name in ("curvature", "sharpness"))
     sizes = [np.median(np.abs(v)) for v in (y, h - y, np.diff(y))]
     why = "medians: |y| {:.3f}, its difference to that of the Hessian {:.3f}, its change in one step {:.3f}".format(*sizes)
+    if max(sizes[1:]) > 0.5 * sizes[0]:
+        why += ", so that 2 y of the kernel leaves out what is comparable to itself"
     return _fitted(steps["predicted"], steps["dz"], steps["y"], f"all steps, y of the kernel; {why}; {_sizes(context)}")
 
 
@@ -199,7 +201,11 @@ def _growing(context: Context, name: str) -> tuple[np.ndarray, np.ndarray, np.nd
 def _growth(context: Context, name: str) -> Measured:
     """The slope while z_1 grows from rest, with y of the kernel or of the Hessian."""
     z, d, y, _ = _growing(context, name)
-    words = "y of the Hessian" if name == "sharpness" else "y of the kernel"
+    if name == "sharpness":
+        return _fitted(2 * y * z, d, y, "y of the Hessian")
+    other, change, h, _ = _growing(context, "sharpness")
+    right, lies = slope(2 * h * other, change, h)[0], float(np.median(h - y))
+    words = f"y of the kernel; that of the Hessian, which governs the growth, lies {lies:+.3f} from it and makes {right:.3f}"
     return _fitted(2 * y * z, d, y, words)
 
 
@@ -254,9 +260,12 @@ def _ratio_at_fall(context: Context) -> Measured:
     part = fine(_run(context))
     fall = first_fall(part)
     near = np.abs(part["ratio"].values[fall : fall + 30])
-    return Measured(
-        near.max(), note=f"largest within 30 steps from step {part['time'].values[fall]:g}, where lambda_1 begins to fall"
+    above = float(part["curvature"].values[fall] - 2.0)
+    note = (
+        f"largest within 30 steps from step {part['time'].values[fall]:g}, where lambda_1 begins to fall; it need not be larger: "
+        f"it moves y by 8 times itself in a step, {8 * near.max():.2f}, and y is {above:.2f} there"
     )
+    return Measured(near.max(), note=note)
 
 
 def _strong(context: Context) -> Measured:

@@ -184,6 +184,7 @@ def _nearer(context: Context, which: int) -> Measured:
     found = _second_peaks(context)
     model, second, third = (found[name][which] for name in ("near", "near2", "near3"))
     note = f"{('steps between peaks', 'height of the second peak')[which]}: {model:.3g} (model), {second:.3g} and {third:.3g}"
+    note += f", the orders 2 and 3, which are off by {second - model:+.2g} and {third - model:+.2g}"
     return Measured(bool(abs(third - model) < abs(second - model)), note=note)
 
 

@@ -141,7 +141,15 @@ def _independent(context: Context) -> Measured:
     if fewest < ROW:
         return untestable(f"a row has {fewest} runs, and fewer than {ROW} make no median; run the full size")
     rows = np.asarray([np.median(row[np.isfinite(row)]) for row in values])
-    return Measured(np.abs(rows - 2.0).max(), note=f"{rows.size} rows, medians from {rows.min():.3f} to {rows.max():.3f}")
+    apart, lost = np.abs(rows - 2.0), 1 - np.isfinite(values).mean((1, 2))
+    k = int(apart.argmax())
+    note = (
+        f"{rows.size} rows, medians from {rows.min():.3f} to {rows.max():.3f}; farthest at sigma_J = "
+        f"{float(part['sigma_J'].values[k]):.2f}, where {100 * lost[k]:.0f} % of the runs diverge"
+    )
+    if (lost < 0.01).any():
+        note += f"; {apart[lost < 0.01].max():.3f} where less than 1 % do: the plateau ends where starts come near to divergence"
+    return Measured(apart.max(), note=note)
 
 
 def _beyond(context: Context) -> Measured:

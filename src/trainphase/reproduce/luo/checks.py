@@ -66,7 +66,12 @@ def _largest(context: Context) -> Measured:
 
 def _covered(context: Context) -> Measured:
     true, estimate, _ = _errors(context)
-    return Measured(bool((true <= estimate).sum() >= 9), note=f"{int((true <= estimate).sum())} of {true.size}")
+    covered = true <= estimate
+    note = f"{int(covered.sum())} of {true.size}"
+    if not covered.all():
+        over = (true / estimate)[~covered]
+        note += f"; the others exceed it by up to {over.max():.1f} times, with errors up to {100 * true[~covered].max():.2f} %"
+    return Measured(bool(covered.sum() >= 9), note=note)
 
 
 BINNED = Figure(

@@ -163,4 +163,10 @@ def measured_slope(data: xarray.Dataset, point: int, layer: int) -> Measured:
     if not np.isfinite(value):
         return untestable(f"no seed reached the target loss at every width ({note})")
     note += "" if reached == seeds else f"; {reached} of them reached the target loss at every width"
+    # What finite widths alone make of the slope, without training: how far such a ladder is from the exponent.
+    rule = float(row["rule"])
+    note += f"; at these widths the rule of common growth has {rule:+.3f}"
+    if np.isfinite(error) and error > 0:
+        off, exponent = value - rule, float(row["theory"])
+        note += f" where the exponent is {exponent:+.3f}: the rest, {off:+.3f}, is {abs(off) / error:.1f} standard errors"
     return Measured(value, error if np.isfinite(error) else None, note)
