@@ -12,6 +12,7 @@ from trainphase import catalog
 from trainphase._arrays import DTYPES, for_netcdf3
 from trainphase.axes import Axis
 from trainphase.errors import RequestError
+from trainphase.phase import third_party
 
 if TYPE_CHECKING:
     from trainphase.diagrams import Diagram
@@ -98,8 +99,10 @@ def _words(system: Any, name: str, vocabulary: str | None) -> str:
     """The vocabulary asked for, or the first of the system's own."""
     if vocabulary is None:
         return system.vocabularies[0]
-    if vocabulary not in system.vocabularies:
-        offered = ", ".join(system.vocabularies)
+    # What another package reads off the survey of a run is offered by every map that has one.
+    theirs = third_party() if "training" in system.vocabularies else ()
+    if vocabulary not in (*system.vocabularies, *theirs):
+        offered = ", ".join((*system.vocabularies, *theirs))
         raise RequestError(f"vocabulary = {vocabulary!r} does not describe {name}; give {offered}, or leave it out")
     return vocabulary
 
@@ -110,7 +113,7 @@ def _steps(words: str, steps: int | None, usual: int) -> int:
         raise RequestError(f"steps = {steps} is not possible: nets are trained to a target loss; leave steps out")
     if steps is not None:
         return steps
-    return usual if words == "training" else max(usual, EDGE_STEPS)
+    return max(usual, EDGE_STEPS) if words in ("edge", "regime") else usual
 
 
 def _check(steps: int | None, starts: int, dtype: str) -> None:
@@ -134,7 +137,7 @@ def _check_refinement(refine: bool, tol: float | None, audit: int | None) -> Non
 
 def run(
     system: Any, *, steps: int | None = None, starts: int = 8, dtype: str = "float64", vocabulary: str | None = None,
-    observables: tuple[Observable, ...] = (), progress: Progress | None = None, command: str = "", flags: str = "",
+    observables: tuple[Observable | str, ...] = (), progress: Progress | None = None, command: str = "", flags: str = "",
     **params: Any,
 ) -> Trajectory:  # fmt: skip
     """Run a system once and name its phase.
@@ -146,7 +149,7 @@ def run(
         vocabulary); default 4096, for the edge vocabulary 16384. For a flow, units of time.
     starts : starts of the ensemble, for a map whose phase is over all starts.
     vocabulary : training or edge; default: the first that the system offers.
-    observables : more observables to record beside the standard ones.
+    observables : more to record beside the standard ones: an Observable each, or the name of one that another package brings.
     progress : told of each net of a ladder (regime vocabulary); other runs are one piece of work.
 
     Returns a Trajectory. Raises RequestError for a parameter that does not exist or is out of range.
@@ -164,7 +167,7 @@ def run(
     words = _words(built, name, vocabulary)
     return verbs.run(
         name, built, shown, steps=_steps(words, steps, 4096), starts=starts, dtype=dtype, vocabulary=words,
-        observables=tuple(observables), progress=progress, command=command, flags=flags,
+        observables=catalog.measured(system, observables), progress=progress, command=command, flags=flags,
     )  # fmt: skip
 
 
@@ -172,7 +175,7 @@ def diagram(
     system: Any, *, steps: int | None = None, starts: int = 4, seeds: int = 1, store: str | Path | None = None,
     dtype: str = "float64", vocabulary: str | None = None, executor: Executor | None = None, progress: Progress | None = None,
     refine: bool = False, tol: float | None = None, audit: int | None = None, part: tuple[int, int] | None = None,
-    command: str = "", flags: str = "", **params: Any,
+    observables: tuple[str, ...] = (), command: str = "", flags: str = "", **params: Any,
 ) -> Diagram:  # fmt: skip
     """A phase diagram over the parameters that are given as axes.
 
@@ -186,6 +189,7 @@ def diagram(
         reuses a finished one.
     part : (k, n), to compute only part k of n, 1 <= k <= n, beside the calls for the other parts; then the same call without
         it puts the diagram together and computes what is missing.
+    observables : names of those of other packages that are kept at every point: the value at the end of the run.
     executor : any ``concurrent.futures.Executor``; default: this process, with JAX's own threads.
     refine : compute points only where the phase changes, down to the resolution of the axes, and infer the others; a random
         audit of ``audit`` inferred points (default 600) says how often they are wrong, label by label, and is refined on.
@@ -224,7 +228,8 @@ def diagram(
     sample = _build(factory, name, {**fixed, **{a.name: module.native(a.values[-1]) for a in axes}})
     words = _words(sample, name, vocabulary)
     samples = 0 if refine else module.samples_for(points, starts)
-    recipe = Recipe(factory, fixed, _steps(words, steps, 8192), starts, dtype, samples, words)
+    observe = tuple(catalog.observable(o).name for o in dict.fromkeys(observables))
+    recipe = Recipe(factory, fixed, _steps(words, steps, 8192), starts, dtype, samples, words, observe)
     shown = {k: v for k, v in _shown(system, fixed, sample).items() if k not in {a.name for a in axes}}
     if not isinstance(system, str) and not callable(system):
         shown = _fields(system) | shown

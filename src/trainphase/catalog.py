@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from typing import Any
 
+from trainphase import extensions
 from trainphase.errors import RequestError
 from trainphase.relu.reported import REPORTED
-
-ENTRY_POINTS = "trainphase.systems"
 
 
 @dataclass(frozen=True)
@@ -366,24 +364,37 @@ OBSERVABLES: Mapping[str, tuple[str, str]] = {
 
 
 def systems() -> dict[str, SystemInfo]:
-    """Built-in systems, then third-party ones under the entry point group ``trainphase.systems`` (loaded on use)."""
+    """The built-in systems."""
     return {info.name: info for info in _BUILT_IN + _QUADRATIC_MODELS + _RELU + _NETWORKS}
+
+
+def observable(name: str) -> Any:
+    """The Observable of another package under that name; RequestError when there is none."""
+    from trainphase.observable import named  # which loads JAX
+
+    extensions.check_name(extensions.OBSERVABLES, name, own=name in OBSERVABLES)
+    return named(name)
+
+
+def measured(reference: Any, asked: Sequence[Any]) -> tuple[Any, ...]:
+    """The observables asked for, by name or as they are, and those of other packages that the system's entry names."""
+    offered = extensions.names(extensions.OBSERVABLES)
+    usual = [n for n in system(reference).observables if n in offered] if isinstance(reference, str) else []
+    return tuple(observable(o) if isinstance(o, str) else o for o in dict.fromkeys((*usual, *asked)))
 
 
 def third_party() -> tuple[str, ...]:
     """Names under the entry point group; nothing of theirs is imported."""
-    return tuple(sorted(point.name for point in entry_points(group=ENTRY_POINTS)))
+    return extensions.names(extensions.SYSTEMS)
 
 
 def system(name: str) -> SystemInfo:
     """The system of that name; RequestError lists the names otherwise."""
     known = systems()
-    if name in known:
-        return known[name]
-    for point in entry_points(group=ENTRY_POINTS):
-        if point.name == name:
-            info = point.load()
-            if not isinstance(info, SystemInfo):
-                raise RequestError(f"the entry point {name!r} is no trainphase.catalog.SystemInfo; make it one")
-            return info
-    raise RequestError(f"there is no system {name!r}; give one of {', '.join([*known, *third_party()])}")
+    extensions.check_name(extensions.SYSTEMS, name, own=name in known)
+    info = known.get(name) or extensions.load(extensions.SYSTEMS, name, SystemInfo)
+    if info is None:
+        raise RequestError(f"there is no system {name!r}; give one of {', '.join([*known, *third_party()])}")
+    if info.name != name:
+        raise RequestError(f"the system {name!r} of another package calls itself {info.name!r}; give it one name")
+    return info

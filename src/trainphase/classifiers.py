@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trainphase.phase import EDGE, REGIME, TRAINING, Reading, Vocabulary
+from trainphase.phase import EDGE, REGIME, TRAINING, Reading, Vocabulary, foreign
 
 # The loss rises when it exceeds its predecessor by more than rounding.
 RISE = 1e-12
@@ -262,6 +262,11 @@ def regime(evidence: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndar
 RULES_OF = {TRAINING.name: RULES, EDGE.name: EDGE_RULES, REGIME.name: REGIME_RULES}
 
 
+def rules_of(name: str) -> tuple[str, ...]:
+    """What decides in the vocabulary of that name, built in or of another package."""
+    return RULES_OF[name] if name in RULES_OF else foreign(name).rules
+
+
 def read(vocabulary: Vocabulary, evidence: Mapping[str, Any]) -> Reading:
     """The reading of one run; keys as for :func:`training`, :func:`regime` (numbers) or :func:`edge` (and windows)."""
     if vocabulary is EDGE:
@@ -269,7 +274,7 @@ def read(vocabulary: Vocabulary, evidence: Mapping[str, Any]) -> Reading:
     elif vocabulary is REGIME:
         codes, margin, rule = regime(evidence)
     else:
-        codes, margin, rule = training(evidence)
+        codes, margin, rule = training(evidence) if vocabulary is TRAINING else foreign(vocabulary.name).classify(evidence)
     code, by, why = (np.asarray(x).reshape(-1)[0] for x in (codes, margin, rule))
     shown = {k: np.asarray(v).item() for k, v in evidence.items() if np.ndim(v) == 0}
-    return Reading(vocabulary, vocabulary.label(int(code)), float(by), RULES_OF[vocabulary.name][int(why)], shown)
+    return Reading(vocabulary, vocabulary.label(int(code)), float(by), rules_of(vocabulary.name)[int(why)], shown)

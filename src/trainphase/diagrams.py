@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainphase import _html, boundaries
+from trainphase import _html, boundaries, extensions
 from trainphase.axes import Axis
 from trainphase.engine.lattice import Tiling, default_tile
 from trainphase.engine.store import Field, Store
 from trainphase.engine.sweep import Progress, Report, sweep
 from trainphase.errors import RequestError, TrainphaseError
-from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, VOCABULARIES, Vocabulary
+from trainphase.observable import named
+from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, VOCABULARIES, Vocabulary, vocabulary
 from trainphase.records import Recipe, answer, batchable, is_scalar
 from trainphase.system import System
 from trainphase.trajectory import plain
@@ -104,7 +105,7 @@ class Diagram:
     @property
     def words(self) -> Vocabulary:
         """The vocabulary of the phases."""
-        return VOCABULARIES[self.dataset.attrs["vocabulary"]]
+        return vocabulary(self.dataset.attrs["vocabulary"])
 
     @property
     def codes(self) -> np.ndarray:
@@ -201,7 +202,7 @@ def fields_for(system: System, recipe: Recipe) -> list[Field]:
         return [*_common(EDGE), *_EDGE]
     if recipe.words is REGIME:
         return [*_common(REGIME), *_REGIME]
-    fields = [*_common(recipe.words), *_TRAINING]
+    fields = [*_common(recipe.words), *_TRAINING, *_measured(recipe)]
     if hasattr(system, "curvature"):
         fields.append(_CURVATURE)
     if is_scalar(system):
@@ -210,6 +211,15 @@ def fields_for(system: System, recipe: Recipe) -> list[Field]:
             text = "residual z on the attractor"
             fields.append(Field("orbit", "float32", np.nan, "1", text, dims=("sample",), sizes=(recipe.samples,)))
     return fields
+
+
+def _measured(recipe: Recipe) -> list[Field]:
+    """A field for each observable of another package; RequestError where one is no single number."""
+    found = [named(name) for name in recipe.observed]
+    for o in found:
+        if o.dims:
+            raise RequestError(f"{o.name} has the axes {', '.join(o.dims)}; a diagram keeps single numbers, so leave it out")
+    return [Field(o.name, "float64", np.nan, o.units, f"{o.long_name} at the end, mean over starts") for o in found]
 
 
 class Tile:
@@ -328,11 +338,14 @@ def _computed(report: Report, tiling: Tiling) -> int:
 
 def identity(name: str, recipe: Recipe, params: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the numbers, and so must match when a sweep is resumed."""
+    theirs = {}
+    if recipe.observed or recipe.vocabulary not in VOCABULARIES or name in extensions.names(extensions.SYSTEMS):
+        theirs = {"packages": provenance.get("packages"), "observe": list(recipe.observed)}
     return plain({
         "system": name, "params": dict(params), "steps": recipe.horizon, "starts": recipe.starts,
         "dtype": recipe.dtype, "samples": recipe.samples, "vocabulary": recipe.vocabulary,
         "trainphase": provenance.get("trainphase"), "data_sha256": provenance.get("data_sha256"),
-    })  # fmt: skip
+    } | theirs)  # fmt: skip
 
 
 def scratch(cache: Path | None, who: Mapping[str, Any], axes: Sequence[Axis]) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainphase import cycles, ensemble
 from trainphase.classifiers import REPEATS, SIGMAS
+from trainphase.observable import Observable
 from trainphase.survey import BLOCK, QUARTERS, over_lanes, rounded_steps, survey
 from trainphase.system import Map, System
 
@@ -80,13 +81,16 @@ def _approach_evidence(earlier: Arrays, later: Arrays) -> np.ndarray:
     return np.where(near.any(axis=1) & steady, np.argmax(near, axis=1) + 1, 0)
 
 
-def gather(system: Map, batched: tuple[str, ...], points: int, steps: int, starts: int) -> dict[str, Arrays]:
+def gather(
+    system: Map, batched: tuple[str, ...], points: int, steps: int, starts: int, observables: tuple[Observable, ...] = ()
+) -> dict[str, Arrays]:
     """Survey ``points`` parameter values from ``starts`` starts each.
 
     Parameters
     ----------
     system : the named ``batched`` fields hold arrays of shape (points,).
     steps : horizon, rounded up to a multiple of 512.
+    observables : single numbers that are measured at the end of each run too.
 
     Returns ``{"half": ..., "full": ...}``: evidence at half the horizon and at the whole of it, arrays of shape
     (points, starts) (``tail`` with more dimensions behind).
@@ -122,6 +126,8 @@ def gather(system: Map, batched: tuple[str, ...], points: int, steps: int, start
             reading |= _repeat_evidence(reading)
         if hasattr(system, "curvature"):
             reading["curvature"] = np.asarray(_curvature(lanes, final[when], batched))
+        for o in observables:
+            reading[o.name] = np.asarray(_observed(lanes, final[when], batched, o), float).reshape(reading["loss"].shape)
         reading["scalar"] = np.full(reading["loss"].shape, scalar)
         reading = {k: v.reshape((points, starts, *v.shape[1:])) for k, v in reading.items()}
         if wide:
@@ -146,3 +152,8 @@ def _one(system: Map, batched: tuple[str, ...]) -> Map:
 @partial(jax.jit, static_argnames=("batched",))
 def _curvature(system: Any, states: Any, batched: tuple[str, ...]) -> jax.Array:
     return over_lanes(lambda s, x: s.curvature(x), system, batched, states)
+
+
+@partial(jax.jit, static_argnames=("batched", "observable"))
+def _observed(system: Any, states: Any, batched: tuple[str, ...], observable: Observable) -> jax.Array:
+    return over_lanes(observable.function, system, batched, states)

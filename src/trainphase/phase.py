@@ -6,11 +6,13 @@ information without colour.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from trainphase import extensions
 from trainphase.errors import RequestError
 
 NOT_COMPUTED = 255
@@ -143,3 +145,47 @@ REGIME = Vocabulary(
 )
 
 VOCABULARIES = {v.name: v for v in (TRAINING, EDGE, REGIME)}
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A vocabulary with the function that decides on its phases from the numbers of a run.
+
+    ``classify(evidence)`` takes a mapping from names to arrays of one shape and returns codes, margins and the indices into
+    ``rules`` of what decided, arrays of that shape. ``observables`` names observables of the entry points
+    ``trainphase.observables`` that it reads beside the numbers of a survey: the value of each at the end of the run.
+
+    For developers
+    --------------
+    One of your own reads the evidence of the training vocabulary, which ``trainphase.classifiers.training`` lists, at half
+    of the horizon and at the whole of it; so it fits every Map that this vocabulary fits. ``trainphase.testing`` has
+    ``check_classifier``, with the contract.
+    """
+
+    vocabulary: Vocabulary
+    classify: Callable[[Mapping[str, Any]], tuple[np.ndarray, np.ndarray, np.ndarray]]
+    rules: tuple[str, ...]
+    observables: tuple[str, ...] = ()
+
+
+def third_party() -> tuple[str, ...]:
+    """Names of the vocabularies of other packages, under the entry points ``trainphase.classifiers``; nothing is imported."""
+    return extensions.names(extensions.CLASSIFIERS)
+
+
+def foreign(name: str) -> Classifier:
+    """The classifier that another package brings; RequestError when there is none of the name, or it is none."""
+    extensions.check_name(extensions.CLASSIFIERS, name, own=name in VOCABULARIES)
+    found = extensions.load(extensions.CLASSIFIERS, name, Classifier)
+    if found is None:
+        known = ", ".join([*VOCABULARIES, *third_party()])
+        raise RequestError(f"there is no vocabulary {name!r}; give one of {known}, or install the package that brings it")
+    if found.vocabulary.name != name:
+        raise RequestError(f"the vocabulary {name!r} of another package calls itself {found.vocabulary.name!r}; give it one name")
+    return found
+
+
+def vocabulary(name: str) -> Vocabulary:
+    """The vocabulary of that name, built in or of another package; RequestError otherwise."""
+    known = VOCABULARIES.get(name)
+    return known if known is not None else foreign(name).vocabulary

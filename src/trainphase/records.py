@@ -20,8 +20,10 @@ import numpy as np
 from trainphase import evolve, march
 from trainphase._arrays import as_leaves, precision
 from trainphase.classifiers import edge, regime, training
+from trainphase.errors import TrainphaseError
 from trainphase.evidence import gather, is_scalar
-from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, VOCABULARIES, Vocabulary
+from trainphase.observable import check_needs, named
+from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, VOCABULARIES, Classifier, Vocabulary, foreign, vocabulary
 from trainphase.survey import batch_axes, rounded_steps
 from trainphase.system import Flow, Map, System
 
@@ -40,7 +42,7 @@ class Recipe:
     """How to answer: which system, from how many starts, over what horizon.
 
     ``build(**params)`` makes the system; ``fixed`` are the parameters that do not vary. ``samples`` is the number of
-    points of the attractor to keep per grid point (scalar maps only).
+    points of the attractor to keep per grid point (scalar maps only). ``observe`` names observables of other packages.
     """
 
     build: Build
@@ -50,6 +52,7 @@ class Recipe:
     dtype: str = "float64"
     samples: int = 64
     vocabulary: str = TRAINING.name
+    observe: tuple[str, ...] = ()
 
     @property
     def horizon(self) -> int:
@@ -59,7 +62,18 @@ class Recipe:
     @property
     def words(self) -> Vocabulary:
         """The vocabulary itself."""
-        return VOCABULARIES[self.vocabulary]
+        return vocabulary(self.vocabulary)
+
+    @property
+    def foreign(self) -> Classifier | None:
+        """The classifier of another package, where the vocabulary is of one."""
+        return None if self.vocabulary in VOCABULARIES else foreign(self.vocabulary)
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """The observables of other packages that are measured: those asked for, and those that the classifier reads."""
+        own = self.foreign
+        return tuple(dict.fromkeys((*self.observe, *(own.observables if own is not None else ()))))
 
 
 def batchable(system: System, name: str) -> bool:
@@ -100,10 +114,16 @@ def answer(recipe: Recipe, system: System, values: Mapping[str, np.ndarray]) -> 
         if recipe.words is EDGE:
             run = evolve.flow_march if isinstance(ready, Flow) else march.march
             return _edge_record(run(ready, batched, points, recipe.steps))
-        got = gather(ready, batched, points, recipe.steps, recipe.starts)
+        measured = tuple(named(name) for name in recipe.observed)
+        for observable in measured:
+            check_needs(observable, ready)
+        got = gather(ready, batched, points, recipe.steps, recipe.starts, measured)
         out = _reduce(got)
+        out |= {o.name: _mean(got["full"][o.name], ~got["full"]["escaped"]) for o in measured}
         if _scalar(ready, batched):
             out |= _attractor(ready, batched, got["full"]["tail"], recipe.samples, out["phase"])
+        if recipe.foreign is not None:
+            out |= _read_by(recipe.foreign, got)
     return _without_run(out, np.broadcast_to(np.asarray(ready.admissible()), (points,)))
 
 
@@ -241,6 +261,32 @@ def _reduce(got: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray
         curvature = np.where(np.isfinite(full["curvature"]), full["curvature"], -np.inf).max(1)
         out["curvature"] = np.where(np.isfinite(curvature), curvature, np.nan)
     return out
+
+
+def _read_by(own: Classifier, got: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What the classifier of another package says of the same runs, as :func:`_reduce` of the training vocabulary."""
+    words = own.vocabulary
+    read = {}
+    for when in ("half", "full"):
+        evidence = {name: values for name, values in got[when].items() if values.ndim == 2}
+        shape = evidence["loss"].shape
+        try:
+            answer = [np.broadcast_to(np.asarray(part), shape) for part in own.classify(evidence)]
+            codes, margins, rules = answer
+            inside = codes.dtype.kind in "iu" and (not codes.size or (codes.min() >= 0 and codes.max() <= words.undecided))
+        except Exception as why:
+            told = " ".join(str(why).split())[:200]
+            raise TrainphaseError(f"the classifier of {words.name!r} failed ({type(why).__name__}: {told}); mend it") from why
+        if not inside:
+            raise TrainphaseError(f"the classifier of {words.name!r} gave codes that are none of its phases; mend it")
+        read[when] = words.worst(codes), codes, margins, rules
+    phase, codes, margins, rules = read["full"]
+    own_runs = codes == phase[:, None]
+    margin = np.where(own_runs, margins, np.inf).min(1)
+    return {
+        "phase": phase, "phase_half": read["half"][0], "margin": np.where(np.isfinite(margin), margin, 0.0),
+        "rule": np.where(own_runs, rules, NOT_COMPUTED).min(1).astype(np.uint8),
+    }  # fmt: skip
 
 
 SETTLED = tuple(TRAINING.index(name) for name in ("monotonic", "catapult", "periodic"))

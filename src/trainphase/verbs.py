@@ -14,12 +14,13 @@ from trainphase import _html, overlay
 from trainphase._arrays import as_leaves, checksum, precision
 from trainphase._version import __version__
 from trainphase.axes import Axis
-from trainphase.classifiers import RULES_OF
+from trainphase.classifiers import rules_of
 from trainphase.engine.bisect import Bracket, search
 from trainphase.engine.sweep import Progress, Quiet
 from trainphase.errors import RequestError
 from trainphase.evolve import flow_series, series
-from trainphase.observable import Observable
+from trainphase.extensions import packages
+from trainphase.observable import Observable, check_needs
 from trainphase.observables import STANDARD, with_projection
 from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, Reading, Vocabulary
 from trainphase.records import Recipe, answer, batchable, ladder_record
@@ -42,7 +43,7 @@ def provenance(system: System | None, dtype: str, command: str = "", flags: str 
         "trainphase": __version__, "jax": jax.__version__, "numpy": np.__version__,
         "python": platform.python_version(), "device": jax.devices()[0].device_kind, "dtype": dtype,
         "xla_flags": flags, "command": command,
-    }  # fmt: skip
+    } | ({"packages": packages()} if packages() else {})  # fmt: skip
     problem = getattr(system, "problem", None)
     arrays = [] if problem is None else [np.asarray(x) for x in (*jax.tree.leaves(problem.inputs), problem.targets)]
     arrays += [np.asarray(getattr(system, n)) for n in ("X", "X_test", "inputs", "y") if getattr(system, n, None) is not None]
@@ -58,6 +59,8 @@ def run(
 ) -> Trajectory:  # fmt: skip
     """Run a system once, record its observables, and name its phase; see :func:`trainphase.run`."""
     system.check()
+    for observable in observables:
+        check_needs(observable, system)
     if not np.all(system.admissible()):
         given = ", ".join(f"{k} = {params[k]:g}" for k in ("z", "T", "E", "y", "eps") if isinstance(params.get(k), float | int))
         raise RequestError(f"{name} has no start with {given}: the curvature is too small for the residual; raise T")
@@ -124,6 +127,8 @@ def _outcome(words: Vocabulary, phase: str, record: Mapping[str, Any], escaped: 
     """How the run ended, one of OUTCOMES."""
     if phase == "divergent" or escaped[-1]:
         return "escaped"
+    if words is not EDGE and words is not TRAINING:  # of another package, whose labels say nothing here
+        return "converged" if record["period"] == 1 else "step-limit"
     settled = bool(record["settled"]) if words is EDGE else phase in ("monotonic", "catapult")
     return "converged" if settled else "step-limit"
 
@@ -160,7 +165,7 @@ _NAMES = {
 
 
 def _rule(words: Vocabulary, code: int) -> str:
-    rules = RULES_OF[words.name]
+    rules = rules_of(words.name)
     return rules[code] if code < len(rules) else "the starts differ, and one of them is undecided"
 
 

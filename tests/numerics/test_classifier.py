@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import trainphase as tp
+from trainphase._arrays import precision
 from trainphase.classifiers import RULES, read, training
+from trainphase.evidence import gather
 from trainphase.phase import TRAINING, VOCABULARIES
-from trainphase.records import Recipe, answer
+from trainphase.records import Recipe, answer, with_values
 from trainphase.systems import Cubic, phase_retrieval
+from trainphase.testing import check_classifier
 from trainphase.theory import cubic
 
 LABELS = np.array(TRAINING.labels)
@@ -70,24 +73,25 @@ def test_a_decision_has_a_margin_that_is_not_negative(evidence: dict[str, float]
     assert not np.isnan(margin)
 
 
-@given(PLAUSIBLE)
-def test_pure(evidence: dict[str, float]) -> None:
-    given_ = {k: np.asarray([v, v], float) for k, v in evidence.items()}
-    before = {k: v.copy() for k, v in given_.items()}
-    one, two = training(given_), training(given_)
-    for x, y in zip(one, two, strict=True):
-        np.testing.assert_array_equal(x, y)
-    for k, v in before.items():
-        np.testing.assert_array_equal(given_[k], v)
+@cache
+def surveyed() -> dict[str, dict[str, np.ndarray]]:
+    """The evidence of runs of the cubic map at half of the horizon and at the whole of it, arrays of shape (runs,)."""
+    a = np.r_[np.linspace(0.05, 1.2, 40), 2.1]
+    with precision("float64"):
+        ready, batched = with_values(Cubic(1.0), {"a": a}, "float64")
+        got = gather(ready, batched, a.size, 2048, 1)
+    return {when: {k: v[:, 0] for k, v in reading.items() if v.ndim == 2} for when, reading in got.items()}
 
 
-@given(st.lists(PLAUSIBLE, min_size=1, max_size=6))
-def test_elementwise_a_batch_is_its_members(batch: list[dict[str, float]]) -> None:
-    together = training({k: np.asarray([e[k] for e in batch], float) for k in batch[0]})
-    for i, e in enumerate(batch):
-        alone = training(e)
-        assert [x[i] for x in together[:1]] == [int(alone[0])]
-        assert together[2][i] == int(alone[2])
+def test_the_contract_on_real_runs() -> None:
+    """Total, pure, each run by itself; and no label is taken back below the onset of chaos."""
+    half, full = surveyed()["half"], surveyed()["full"]
+    assert check_classifier(TRAINING, training, examples=[half, full], longer=[(half, full)], rules=RULES) is TRAINING
+    seen = set(LABELS[training(full)[0]])
+    assert {"monotonic", "catapult", "periodic", "divergent"} <= seen
+    # It would be noticed: the same runs in another order.
+    with pytest.raises(AssertionError, match="after a longer run"):
+        check_classifier(TRAINING, training, longer=[(half, {k: v[::-1] for k, v in full.items()})])
 
 
 def test_columns_broadcast() -> None:

@@ -101,16 +101,6 @@ def test_the_margin_of_a_settled_run_is_its_distance_to_another_label(start: flo
         assert code == (CODE["sharpening"] if end > (1 + SHARPER) * start else CODE["flat"])
 
 
-@given(PLAUSIBLE)
-def test_pure_and_each_run_by_itself(evidence: Arrays) -> None:
-    twice = {k: np.concatenate([v, v]) for k, v in evidence.items()}
-    before = {k: v.copy() for k, v in twice.items()}
-    for alone, both in zip(edge(evidence), edge(twice), strict=True):
-        np.testing.assert_array_equal(np.concatenate([alone, alone]), both)
-    for k, v in before.items():
-        np.testing.assert_array_equal(twice[k], v)
-
-
 # --- real runs ----------------------------------------------------------------------------------------------
 
 

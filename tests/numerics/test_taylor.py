@@ -156,3 +156,16 @@ def test_wrong_requests() -> None:
         tp.Problem(net, problem.params, (problem.inputs, np.zeros(6)), loss="hinge")
     with pytest.raises(tp.RequestError, match="lr"):
         tp.run(tp.taylor(problem), lr=-1.0)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_the_sharpness_is_that_of_the_dense_hessian(order: int) -> None:
+    rng = np.random.default_rng(7)
+    params = (rng.standard_normal((3, 4)), rng.standard_normal((4, 2)))
+    with precision("float64"):
+        problem = tp.Problem(net, params, (rng.standard_normal((5, 3)), rng.standard_normal((5, 2))))
+        system = tp.taylor(problem, order, lr=0.01)
+        away = 0.1 * rng.standard_normal(problem.size)
+        dense = jax.hessian(system.problem.loss_at)(away)
+        # Lanczos and the dense solver are asked for 1e-3 at least; up to 200 parameters the eigenvalues are exact to rounding.
+        np.testing.assert_allclose(system.sharpness(away), system.rate() * np.linalg.eigvalsh(dense)[-1], rtol=1e-3)

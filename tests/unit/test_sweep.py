@@ -6,8 +6,7 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -151,12 +150,6 @@ def test_tiles_in_flight_are_bounded_and_a_given_executor_is_left_running(store,
         sweep(Recipe(), store, TILES, executor=pool, in_flight=asked)
         assert pool.most == most
         assert pool.submit(int).result() == 0
-
-
-def test_an_executor_of_processes(store):
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        assert sorted(sweep(record, store, TILES, executor=pool).computed) == TILES
-    np.testing.assert_array_equal(store.dataset()["x"], np.arange(48.0))
 
 
 class Dying(ThreadPoolExecutor):

@@ -11,7 +11,8 @@ from trainphase.catalog import SystemInfo
 from trainphase.cli import environment, options, output, parse
 from trainphase.cli.progress import counter
 from trainphase.errors import RequestError
-from trainphase.phase import VOCABULARIES
+from trainphase.phase import VOCABULARIES, third_party
+from trainphase.phase import vocabulary as vocabulary_named
 
 MOST_SCAN = 1024
 
@@ -83,7 +84,7 @@ def _planar(
         raise RequestError(f"--points {points} are {points} x {points} points of a scan; give at most {MOST_SCAN}")
     output.check_plot(plot)
     offered = [vocabulary] if vocabulary is not None else list(info.vocabularies[:1])
-    labels = [VOCABULARIES[name].labels for name in offered if name in VOCABULARIES]
+    labels = [vocabulary_named(name).labels for name in offered if name in (*VOCABULARIES, *third_party())]
     return {
         "near": None if near is None else parse.near(near, spans),
         "between": None if between is None else parse.between(between, labels),

@@ -17,6 +17,7 @@ from trainphase.errors import RequestError
     "The phases over one or two parameters.",
     options.steps_option(None, "8192; edge: 16384"),
     options.vocabulary_option,
+    options.observe_option,
     options.starts_option(4),
     click.option("--seeds", type=options.Whole(1, 2**20), default=1, show_default=True, help="Seeds, from 0 on."),
     click.option("--store", metavar="DIR", help="Keep the tiles here, a folder or a URL; the same command continues."),
@@ -39,7 +40,7 @@ from trainphase.errors import RequestError
 def command(
     ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, seeds: int,
     executor: str, workers: int | None, part: tuple[int, int] | None, store: str | None, refine: bool, tol: float | None,
-    audit: int | None, dtype: str, vocabulary: str | None,
+    audit: int | None, dtype: str, vocabulary: str | None, observe: tuple[str, ...],
     plot: str | None, html: str | None, out: str | None, quiet: bool, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw the phases of SYSTEM over the parameters that are given a range.
@@ -66,7 +67,7 @@ def command(
         with executors.chosen(executor, workers, flags, store) as pool:
             result = api.diagram(
                 info.reference, executor=pool, part=part, steps=steps, starts=starts, seeds=seeds, store=store, dtype=dtype,
-                vocabulary=vocabulary, progress=progress(quiet), refine=refine, tol=tol, audit=audit,
+                vocabulary=vocabulary, observables=observe, progress=progress(quiet), refine=refine, tol=tol, audit=audit,
                 command=ctx.obj["command"], flags=flags, **given,
             )  # fmt: skip
     except KeyboardInterrupt:

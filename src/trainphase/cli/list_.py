@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from trainphase import catalog
+from trainphase import catalog, extensions
 from trainphase.cli import options, output
-from trainphase.phase import VOCABULARIES
+from trainphase.errors import RequestError
+from trainphase.phase import VOCABULARIES, third_party
 from trainphase.reproduce import papers as reproducible
 
 Rows = list[dict[str, Any]]
@@ -28,7 +29,17 @@ def systems() -> Rows:
         }
         for info in catalog.systems().values()
     ]
-    return rows + [{"name": name, "summary": "of another package", "parameters": []} for name in catalog.third_party()]
+    theirs = [(name, _foreign(extensions.SYSTEMS, name, name in catalog.systems())) for name in catalog.third_party()]
+    return rows + [{"name": name, "summary": told, "parameters": []} for name, told in theirs]
+
+
+def _foreign(group: str, name: str, own: bool) -> str:
+    """What is said of a name of another package, of which nothing is imported; a clash, in its sentence."""
+    try:
+        extensions.check_name(group, name, own)
+    except RequestError as why:
+        return str(why)
+    return f"of the package {extensions.package(group, name)}"
 
 
 def _parameter(p: catalog.Param) -> dict[str, Any]:
@@ -37,17 +48,22 @@ def _parameter(p: catalog.Param) -> dict[str, Any]:
 
 
 def observables() -> Rows:
-    """Every observable with its units."""
-    return [{"name": name, "units": units, "meaning": text} for name, (units, text) in catalog.OBSERVABLES.items()]
+    """Every observable with its units; of third-party ones the name."""
+    rows: Rows = [{"name": name, "units": units, "meaning": text} for name, (units, text) in catalog.OBSERVABLES.items()]
+    group = extensions.OBSERVABLES
+    theirs = [(name, _foreign(group, name, name in catalog.OBSERVABLES)) for name in extensions.names(group)]
+    return rows + [{"name": name, "units": "", "meaning": told} for name, told in theirs]
 
 
 def phases() -> Rows:
-    """Every phase of every vocabulary, with its exact definition."""
-    return [
+    """Every phase of every vocabulary, with its exact definition; of third-party vocabularies the name."""
+    rows: Rows = [
         {"vocabulary": v.name, "label": p.label, "definition": p.definition, "colour": p.colour, "symbol": p.symbol}
         for v in VOCABULARIES.values()
         for p in v.phases
     ]
+    theirs = [(name, _foreign(extensions.CLASSIFIERS, name, name in VOCABULARIES)) for name in third_party()]
+    return rows + [{"vocabulary": n, "label": "", "definition": told, "colour": "", "symbol": ""} for n, told in theirs]
 
 
 def datasets() -> Rows:

@@ -13,7 +13,8 @@ from trainphase.catalog import SystemInfo
 from trainphase.cli.output import cell, table
 from trainphase.cli.parse import example, number, shown, whole
 from trainphase.errors import RequestError
-from trainphase.phase import VOCABULARIES
+from trainphase.phase import VOCABULARIES, third_party
+from trainphase.phase import vocabulary as vocabulary_named
 
 Decorator = Callable[[Any], Any]
 
@@ -161,7 +162,7 @@ def system_page(info: SystemInfo) -> str:
     params = [(p.name, cell(p.default), p.units, p.domain(), p.help) for p in info.params]
     about = catalog.OBSERVABLES
     observed = [(name, *about.get(name, ("", ""))) for name in info.observables]
-    known = [VOCABULARIES[name] for name in info.vocabularies if name in VOCABULARIES]
+    known = [vocabulary_named(name) for name in info.vocabularies if name in (*VOCABULARIES, *third_party())]
     words = [(v.name, v.question, ", ".join(v.labels)) for v in known]
     blocks = [
         f"{info.name}: {info.summary}",
@@ -187,9 +188,22 @@ def starts_option(default: int) -> Decorator:
     return click.option("--starts", type=Whole(1, 2**20), default=default, show_default=True, help=text)
 
 
+class Words(click.ParamType):
+    """A vocabulary that can be asked for: built in, or of another package."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name itself; RequestError otherwise."""
+        return OneOf("training", "edge", *third_party()).convert(value, param, ctx)
+
+
+observe_option = click.option(
+    "--observe", multiple=True, metavar="NAME", help="Record this observable of another package too; may be given again."
+)
 vocabulary_option = click.option(
-    "--vocabulary", type=OneOf("training", "edge"), metavar="NAME", default=None,
-    help="Phases to tell apart: training or edge; default: the system's first.",
+    "--vocabulary", type=Words(), metavar="NAME", default=None,
+    help="Phases to tell apart: training, edge, or of another package; default: the system's first.",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 dtype_option = click.option(

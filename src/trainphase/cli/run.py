@@ -15,6 +15,7 @@ from trainphase.cli.progress import progress
     "One run and its phase.",
     options.steps_option(None, "4096; edge: 16384"),
     options.vocabulary_option,
+    options.observe_option,
     options.starts_option(8),
     options.dtype_option,
     click.option("--two-step", is_flag=True, help="Show every other step: oscillations of period two stand still."),
@@ -26,8 +27,8 @@ from trainphase.cli.progress import progress
 @click.pass_context
 def command(
     ctx: click.Context, system: str | None, params: tuple[str, ...], steps: int | None, starts: int, dtype: str,
-    vocabulary: str | None, series: bool, two_step: bool, plot: str | None, out: str | None, quiet: bool, data_dir: str | None,
-    as_json: bool,
+    vocabulary: str | None, observe: tuple[str, ...], series: bool, two_step: bool, plot: str | None, out: str | None,
+    quiet: bool, data_dir: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run SYSTEM once: its phase, how the run ended, and its observables.
 
@@ -43,7 +44,7 @@ def command(
 
     result = api.run(
         info.reference, steps=steps, starts=starts, dtype=dtype, vocabulary=vocabulary, command=ctx.obj["command"],
-        flags=flags, progress=progress(quiet, "nets"), **given,
+        flags=flags, progress=progress(quiet, "nets"), observables=observe, **given,
     )  # fmt: skip
     if two_step:
         result = result.two_step()

@@ -18,7 +18,7 @@ from trainphase._version import __version__
 from trainphase.catalog import Param
 from trainphase.classifiers import RULES_OF
 from trainphase.errors import RequestError
-from trainphase.phase import VOCABULARIES
+from trainphase.phase import VOCABULARIES, foreign
 
 TITLE = "Phase diagrams of training"
 # Points along either axis of a live plane before the page fits it to its canvas.
@@ -85,7 +85,7 @@ def document(
     if opened is None:
         opened = {"diagram": str(diagrams[0]["id"])} if diagrams else {"system": systems[0]}
     return {
-        "version": __version__, "title": title, "vocabularies": vocabularies(),
+        "version": __version__, "title": title, "vocabularies": vocabularies([d["vocabulary"] for d in diagrams]),
         "systems": {name: live_system(name) for name in systems},
         "diagrams": list(diagrams), "open": dict(opened), "server": {"run": True} if server else None,
     }  # fmt: skip
@@ -97,17 +97,18 @@ def title(diagrams: Sequence[Any]) -> str:
     return "; ".join(each) if 0 < len(each) <= 3 else TITLE
 
 
-def vocabularies() -> dict[str, Any]:
-    """Every vocabulary with its phases, in the order of their codes."""
+def vocabularies(used: Sequence[str] = ()) -> dict[str, Any]:
+    """Every vocabulary of our own, and those ``used`` that are of other packages, with phases in the order of their codes."""
+    theirs = {name: foreign(name) for name in used if name not in VOCABULARIES}
     return {
         name: {
             "question": words.question,
-            "rules": list(RULES_OF[name]),
+            "rules": list(RULES_OF[name] if name in RULES_OF else theirs[name].rules),
             "phases": [
                 {"label": p.label, "definition": p.definition, "colour": p.colour, "symbol": p.symbol} for p in words.phases
             ],
         }
-        for name, words in VOCABULARIES.items()
+        for name, words in (VOCABULARIES | {name: found.vocabulary for name, found in theirs.items()}).items()
     }
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from trainphase import catalog
 from trainphase.errors import RequestError, TrainphaseError
 from trainphase.explorer.stored import Stored
-from trainphase.phase import VOCABULARIES
+from trainphase.phase import VOCABULARIES, third_party
 from trainphase.trajectory import plain
 
 MOST_POINTS = 2000
@@ -97,8 +97,9 @@ def _steps(body: dict[str, Any]) -> int | None:
 
 def _words(body: dict[str, Any]) -> str | None:
     words = body.get("vocabulary")
-    if words is not None and words not in tuple(VOCABULARIES):
-        raise RequestError(f"vocabulary must be one of {', '.join(VOCABULARIES)}")
+    known = (*VOCABULARIES, *third_party())
+    if words is not None and words not in known:
+        raise RequestError(f"vocabulary must be one of {', '.join(known)}")
     return words
 
 

@@ -19,7 +19,7 @@ from trainphase.axes import Axis
 from trainphase.engine.store import Store
 from trainphase.errors import RequestError, TrainphaseError
 from trainphase.explorer.numbers import LABELS, SEED, Grid, Numbers, Points, Tiles, median, replayed, seeds_last
-from trainphase.phase import NOT_COMPUTED, VOCABULARIES, Vocabulary
+from trainphase.phase import NOT_COMPUTED, Vocabulary, vocabulary
 
 TILE = 256
 # Vertices of measured boundaries that are drawn, and of large diagrams how many lines from edge to edge would have.
@@ -116,13 +116,14 @@ def picked(n: int, stride: int) -> np.ndarray:
 def of_store(path: str) -> Stored:
     """The diagram in a store, finished or not; a refined one must be finished. It has no lines of the theory yet.
 
-    Raises StoreError where there is no store or a damaged one, and RequestError for one that holds no diagram.
+    Raises StoreError where there is no store or a damaged one, and RequestError for one that holds no diagram or whose
+    vocabulary is of a package that is not here.
     """
     store = Store.open(path)
     recipe = store.recipe
-    words = VOCABULARIES.get(str(recipe.get("vocabulary")))
-    if words is None or "phase" not in store.fields or "system" not in recipe:
+    if not isinstance(recipe.get("vocabulary"), str) or "phase" not in store.fields or "system" not in recipe:
         raise RequestError(f"the store {store.path} holds no phase diagram; give one that trainphase diagram --store made")
+    words = vocabulary(recipe["vocabulary"])
     axes = tuple(_axis(a) for a in store.axes)
     drawn = _drawn(axes)
     if len(drawn) > 2:

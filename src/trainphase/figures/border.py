@@ -14,7 +14,8 @@ from trainphase.axes import Axis
 from trainphase.errors import RequestError
 from trainphase.figures import style
 from trainphase.figures._labels import dense_path
-from trainphase.phase import TRAINING, VOCABULARIES
+from trainphase.phase import TRAINING
+from trainphase.phase import vocabulary as vocabulary_named
 
 # Width of the coloured bands beside the curve, in points.
 BAND = 5.0
@@ -33,7 +34,7 @@ def draw(
     curve = document["curve"]
     if curve is None:
         raise RequestError("the document has no curve, since no boundary was found; leave the plot out, or give other ranges")
-    words, theory = VOCABULARIES[vocabulary], list(theory)
+    words, theory = vocabulary_named(vocabulary), list(theory)
     with style.context(ax):
         target = ax if ax is not None else style.figure(style.SINGLE, 3.0).add_subplot()
         if ax is None:

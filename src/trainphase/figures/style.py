@@ -28,7 +28,8 @@ from matplotlib.textpath import TextToPath
 
 from trainphase.errors import RequestError
 from trainphase.figures._bins import Scale, scale_of
-from trainphase.phase import NOT_COMPUTED, TRAINING, VOCABULARIES, Vocabulary
+from trainphase.phase import NOT_COMPUTED, TRAINING, Vocabulary
+from trainphase.phase import vocabulary as vocabulary_named
 
 if TYPE_CHECKING:
     import xarray
@@ -92,7 +93,7 @@ def pin(ax: Axes) -> None:
 
 def vocabulary(dataset: xarray.Dataset) -> Vocabulary:
     """The vocabulary that the codes of a dataset belong to; ``training`` unless the dataset says another."""
-    return VOCABULARIES.get(str(dataset.attrs.get("vocabulary", TRAINING.name)), TRAINING)
+    return vocabulary_named(str(dataset.attrs.get("vocabulary", TRAINING.name)))
 
 
 def colormap(words: Vocabulary) -> ListedColormap:

@@ -68,7 +68,8 @@ class Expansion(Problem):
         u . f. Forward derivatives of one reverse pass are cheaper than a reverse pass through nested forward ones.
         """
         f = self.outputs(theta)
-        u = jax.lax.stop_gradient(self.weight * self.residual_of_outputs(f))
+        # u depends on theta: held still, it would leave the kernel's share out of the derivative of a step.
+        u = self.weight * self.residual_of_outputs(f)
 
         def pulled(t: jax.Array) -> jax.Array:
             return jax.vjp(lambda s: jnp.ravel(self.fn(self.restore(s), self.inputs)), t)[1](u)[0]
