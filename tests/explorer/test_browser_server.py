@@ -20,8 +20,8 @@ import trainphase as tp
 def diagram(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A diagram and its store."""
     store = tmp_path_factory.mktemp("stored") / "net"
-    axes = {"z": tp.linspace(-2.6013, 2.5987, 41), "T": tp.linspace(0.0013, 5.6, 33)}
-    return tp.diagram("linear-net", store=str(store), steps=400, vocabulary="edge", **axes)
+    z, T = tp.linspace(-2.6013, 2.5987, 41), tp.linspace(0.0013, 5.6, 33)
+    return tp.diagram("linear-net", store=str(store), steps=400, vocabulary="edge", z=z, T=T)
 
 
 @pytest.fixture(scope="module")
