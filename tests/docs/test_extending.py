@@ -107,6 +107,11 @@ def test_the_commands_of_the_page(
     assert main([*lines[2].split(), "--json", "--quiet"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["evaluations"] == 0 and again["phases"] == diagram["phases"]
+    # The explorer shows it in the package's own words.
+    words = lines[2].split()
+    assert main(["explore", words[words.index("--store") + 1], "--export", "side.html"]) == 0
+    page = (tmp_path / "side.html").read_text(encoding="utf-8")
+    assert '"vocabulary":"side"' in page and '"label":"high"' in page
     # It is another package's: without it, one sentence.
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(site)])
     with pytest.raises(RequestError, match="no vocabulary 'side'; give one of training, edge, regime, or install the package"):
