@@ -1,0 +1,86 @@
+"""The pages run: every console and python block of each, from top to bottom in one folder, and prints what the page shows."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainphase.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("start",)
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z]+) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.S)
+
+
+def texts(page: str) -> str:
+    return (ROOT / "docs" / f"{page}.md").read_text()
+
+
+def sessions(body: str) -> list[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines that the page shows below it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in body.replace("\\\n", " ").splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif line.strip():
+            found[-1][1].append(line)
+    return found
+
+
+def plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def missing(shown: list[str], out: str) -> list[str]:
+    """The lines shown that are not printed, spaces aside; ``...`` stands for anything on the same line."""
+    lines = [plain(line) for line in out.splitlines()]
+    patterns = [".*".join(map(re.escape, plain(line).split("..."))) for line in shown if plain(line) != "..."]
+    return [pattern for pattern in patterns if not any(re.fullmatch(pattern, line) for line in lines)]
+
+
+def typed(line: str) -> str:
+    """What the command prints, on both streams; it must end well."""
+    words = shlex.split(line, comments=True)
+    assert words[0] == "trainphase", line
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        code = main(words[1:])
+    assert code == 0, f"{line}: {out.getvalue()}"
+    for option in {"--plot", "--html", "--export", "--out"} & set(words):
+        assert Path(words[words.index(option) + 1]).exists(), line
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of one page share a folder and, in Python, their names. ``sh`` blocks are for the reader's machine and not run."""
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {"__name__": page}
+    for number, block in enumerate(BLOCK.finditer(texts(page))):
+        kind, body = block["kind"], block["body"]
+        assert kind in ("console", "python", "sh", "text"), f"{page}: a block of kind {kind!r} is not known to this test"
+        if kind == "console":
+            for line, shown in sessions(body):
+                assert missing(shown, typed(line)) == [], line
+        elif kind == "python" and "import torch" in body:
+            with contextlib.suppress(ImportError):
+                import torch  # noqa: F401, PLC0415
+
+                exec(compile(body, f"{page} block {number}", "exec", dont_inherit=True), {"__name__": page})
+        elif kind == "python":
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                exec(compile(body, f"{page} block {number}", "exec", dont_inherit=True), space)
+            promised = re.findall(r"print\(.*\) +# (.*)$", body, re.M)
+            assert missing(promised, out.getvalue()) == [], out.getvalue()
+
+
+def test_the_comparison_can_fail() -> None:
+    assert missing(["phase  periodic (...)"], "phase    periodic (margin 1)") == []
+    assert missing(["phase  chaotic (...)"], "phase    periodic (margin 1)") != []
