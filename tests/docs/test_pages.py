@@ -14,7 +14,7 @@ import pytest
 from trainphase.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("start", "maths")
+PAGES = ("start", "maths", "choosing")
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z]+) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.S)
 
 
