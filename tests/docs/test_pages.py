@@ -14,7 +14,7 @@ import pytest
 from trainphase.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("start", "maths", "choosing")
+PAGES = ("start", "maths", "choosing", "probe")
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z]+) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.S)
 
 
