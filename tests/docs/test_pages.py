@@ -1,4 +1,8 @@
-"""The pages run: every console and python block of each, from top to bottom in one folder, and prints what the page shows."""
+"""The pages run: every console and python block of each, from top to bottom in one folder, and prints what the page shows.
+
+A console block below the line ``<!-- slow -->`` runs with the slow tests only. ``sh`` blocks are commands for the reader's machine;
+what they ask to reproduce must exist. About a minute of one core in all.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,10 @@ from typing import Any
 import pytest
 
 from trainphase.cli.main import main
+from trainphase.reproduce.papers import select
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("start", "maths", "choosing", "probe")
+PAGES = ("start", "systems", "choosing", "probe", "maths")
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z]+) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.S)
 
 
@@ -57,17 +62,22 @@ def typed(line: str) -> str:
     return out.getvalue()
 
 
+def console(body: str) -> None:
+    """Type what a block shows."""
+    for line, shown in sessions(body):
+        assert missing(shown, typed(line)) == [], line
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of one page share a folder and, in Python, their names. ``sh`` blocks are for the reader's machine and not run."""
+    """Blocks of one page share a folder and, in Python, their names."""
     monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {"__name__": page}
     for number, block in enumerate(BLOCK.finditer(texts(page))):
         kind, body = block["kind"], block["body"]
         assert kind in ("console", "python", "sh", "text"), f"{page}: a block of kind {kind!r} is not known to this test"
-        if kind == "console":
-            for line, shown in sessions(body):
-                assert missing(shown, typed(line)) == [], line
+        if kind == "console" and block["mark"] != "slow":
+            console(body)
         elif kind == "python" and "import torch" in body:
             with contextlib.suppress(ImportError):
                 import torch  # noqa: F401, PLC0415
@@ -79,6 +89,22 @@ def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
                 exec(compile(body, f"{page} block {number}", "exec", dont_inherit=True), space)
             promised = re.findall(r"print\(.*\) +# (.*)$", body, re.M)
             assert missing(promised, out.getvalue()) == [], out.getvalue()
+
+
+@pytest.mark.slow
+def test_slow_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    slow = [block["body"] for page in PAGES for block in BLOCK.finditer(texts(page)) if block["mark"] == "slow"]
+    assert slow
+    for body in slow:
+        console(body)
+
+
+def test_what_is_to_be_reproduced_exists() -> None:
+    asked = [line.split()[2:] for page in PAGES for line in re.findall(r"^\$? ?(trainphase reproduce .*)$", texts(page), re.M)]
+    assert len(asked) >= 8
+    for words in asked:
+        assert select([word for word in words if not word.startswith("--")])
 
 
 def test_the_comparison_can_fail() -> None:
