@@ -25,7 +25,11 @@ PACKAGES = (
 @click.command("doctor", options_metavar="[OPTIONS]", short_help="What is installed, which devices, which data sets.")
 @options.json_option
 def command(as_json: bool) -> None:
-    """Tell what is installed, which devices there are, which data sets are found, and what is wrong."""
+    """Tell what is installed, which devices there are, which data sets are found, and what is wrong.
+
+    \b
+    For example: trainphase doctor
+    """
     doc = examine()
     output.emit(doc, lambda: _text(doc), as_json)
     if doc["problems"]:
