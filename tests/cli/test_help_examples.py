@@ -90,9 +90,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("line", [pytest.param(x, marks=pytest.mark.slow) if x in SLOW else x for x in ALL])
-def test_the_example_runs(
-    line: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_example_runs(line: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(line)
     opened: list[bytes] = []
     if "my-sweep" in words:  # the folder of an earlier sweep
