@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # What must be in the archives besides the Python modules; parts of names.
 IN_WHEEL = ("trainphase/py.typed", "trainphase/explorer/page/", "licenses/LICENSE", "entry_points.txt")
-IN_SDIST = ("README.md", "LICENSE", "Makefile", "pyproject.toml", "tests/conftest.py", "scripts/write_errors.py", "docs/errors.md")
+IN_SDIST = ("README.md", "LICENSE", "Makefile", "pyproject.toml", "tests/conftest.py", "scripts/write_errors.py")
 
 
 class Fault(Exception):
@@ -64,7 +64,8 @@ def contents(sdist: Path, wheel: Path) -> None:
         names = archive.namelist()
     modules = {p.relative_to(ROOT / "src").as_posix() for p in (ROOT / "src" / "trainphase").rglob("*.py")}
     _holds(wheel, names, (*IN_WHEEL, *modules))
-    extra = [n for n in names if not re.match(r"trainphase(/|-[^/]+\.dist-info/)", n) or "__pycache__" in n or "node_modules" in n]
+    ours, litter = re.compile(r"trainphase(/|-[^/]+\.dist-info/)"), re.compile("__pycache__|node_modules")
+    extra = [name for name in names if not ours.match(name) or litter.search(name)]
     if extra:
         raise Fault(f"{wheel.name} holds what nobody needs: {', '.join(extra[:9])}")
 
