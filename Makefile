@@ -39,7 +39,7 @@ SETUP_INPUTS = pyproject.toml $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-torch lint format types layers check bench soak gallery lock clean
+.PHONY: help demo test test-torch lint format types layers check bench soak gallery dist lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,9 @@ soak: $(DEV_READY) ## kill sweeps at random 200 times and see that nothing is lo
 
 gallery: $(RUN_READY) ## one page for each system, to move in, into docs/_build/gallery; some minutes (GALLERY_ARGS="--only cubic")
 	$(BIN)/python scripts/write_gallery.py $(GALLERY_ARGS)
+
+dist: $(DEV_READY) ## build wheel and sdist into dist, install the wheel into an empty environment and use it there; some minutes
+	$(BIN)/python scripts/check_dist.py
 
 lock: pyproject.toml ## choose the newest versions that pyproject allows and pin them in requirements/ci.txt
 	requirements/lock "$(PYTHON)"

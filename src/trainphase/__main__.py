@@ -7,8 +7,15 @@ import sys
 def main() -> int:
     """Run the command line and return its exit code."""
     try:
-        from trainphase.cli.main import main as command
-
+        try:
+            from trainphase.cli.main import main as command
+        except ModuleNotFoundError as why:
+            # Too little is here for trainphase doctor, which tells of everything else.
+            package = (why.name or "").partition(".")[0]
+            if package in ("", "trainphase") or sys.stderr is None:
+                raise
+            sys.stderr.write(f"trainphase: {package} is not installed; pip install {package}, then trainphase doctor\n")
+            return 1
         return command()
     except KeyboardInterrupt:
         # The command tells of an interrupt by itself, but not while it is being imported.

@@ -149,8 +149,11 @@ def run(
         vocabulary); default 4096, for the edge vocabulary 16384. For a flow, units of time.
     starts : starts of the ensemble, for a map whose phase is over all starts.
     vocabulary : training or edge; default: the first that the system offers.
+    dtype : float64 or float32.
     observables : more to record beside the standard ones: an Observable each, or the name of one that another package brings.
     progress : told of each net of a ladder (regime vocabulary); other runs are one piece of work.
+    command, flags : for the provenance: the command line, and the compiler's flags in force.
+    params : parameters of the system, numbers.
 
     Returns a Trajectory. Raises RequestError for a parameter that does not exist or is out of range.
     """
@@ -181,7 +184,10 @@ def diagram(
 
     Parameters
     ----------
+    system : as for ``run``.
     params : numbers, or axes made by ``linspace``, ``logspace`` or ``values``; one or two axes.
+    starts : starts of the ensemble at each point, for a map whose phase is over all starts.
+    dtype : float64 or float32.
     steps : horizon; default 8192, for the edge vocabulary 16384.
     vocabulary : training or edge; default: the first that the system offers.
     seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1.
@@ -191,6 +197,8 @@ def diagram(
         it puts the diagram together and computes what is missing.
     observables : names of those of other packages that are kept at every point: the value at the end of the run.
     executor : any ``concurrent.futures.Executor``; default: this process, with JAX's own threads.
+    progress : told of each tile that is done.
+    command, flags : for the provenance: the command line, and the compiler's flags in force.
     refine : compute points only where the phase changes, down to the resolution of the axes, and infer the others; a random
         audit of ``audit`` inferred points (default 600) says how often they are wrong, label by label, and is refined on.
     tol : with ``refine``, polish the boundaries of a plane by bisection to this width, in cells of the lattice.
@@ -254,6 +262,7 @@ def boundary(
 
     Parameters
     ----------
+    system, starts, dtype, vocabulary : as for ``diagram``.
     params : one or two of them an interval ``(lo, hi)`` (or an axis), the others numbers.
     tol : target width of each crossing, in units of the parameter; default 1e-10, for the regime vocabulary 0.01, for the
         training of a network a thousandth of the range.

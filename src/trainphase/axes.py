@@ -105,7 +105,7 @@ def check_tolerance(asked: str, tol: float, lo: float, hi: float) -> None:
 
 
 def values(items: Sequence[float]) -> Axis:
-    """An axis through the listed values, in their order."""
+    """An axis through the listed values: ``items`` are numbers, kept in their order."""
     listed = tuple(float(v) for v in items)
     if not listed:
         raise RequestError("axis: the list of values is empty; give at least one value")

@@ -111,7 +111,7 @@ class Map(System):
         return super().init()
 
     def step(self, state: State) -> State:
-        """One step."""
+        """The state after one step; of the same tree, shapes and types as ``state``."""
         raise NotImplementedError(f"{type(self).__name__} has no step(state); return the next state")
 
     def tangent(self, state: State, v: State) -> tuple[State, State]:

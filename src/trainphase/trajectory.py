@@ -69,7 +69,7 @@ class Trajectory:
 
     @property
     def phase(self) -> str:
-        """The label."""
+        """The label of the run's phase, in the vocabulary of its reading."""
         return self.reading.phase
 
     def to_xarray(self) -> xarray.Dataset:

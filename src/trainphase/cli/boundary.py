@@ -40,8 +40,8 @@ def command(
     in their plane.
 
     \b
-    For example: trainphase boundary cubic a=0.5:2.2
-                 trainphase boundary linear-net z=-0.9:0.9 T=2:6 y=0.2 --plot line.png
+    For example: trainphase boundary cubic a=0.9:1.1
+                 trainphase boundary linear-net z=-0.9:0.9 T=2:6 y=0.2 --points 16 --plot line.png
     """
     info = options.named_system(system, "boundary")
     given = parse.for_boundary(info, params)

@@ -14,7 +14,11 @@ from trainphase.cli.progress import progress
 @click.option("--out", metavar="DIR", default="trainphase-demo", show_default=True, help="Folder for picture and data.")
 @options.json_option
 def command(out: str, as_json: bool) -> None:
-    """The phases of gradient descent on real digit images, beside the exact theory: a table and a picture."""
+    """The phases of gradient descent on real digit images, beside the exact theory: a table and a picture.
+
+    \b
+    For example: trainphase demo --out my-demo
+    """
     output.check_folder("--out", out)
     environment.prepare_jax()
     from trainphase.demo import run_demo

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
 from trainphase._version import __version__
-from trainphase.cli import environment, options, output
+from trainphase.cli import checks, environment, options, output
 from trainphase.errors import TrainphaseError
 
 # Of the dependencies in pyproject.toml, and jaxlib, which decides the numbers; a test holds the two against each other.
@@ -25,7 +23,11 @@ PACKAGES = (
 @click.command("doctor", options_metavar="[OPTIONS]", short_help="What is installed, which devices, which data sets.")
 @options.json_option
 def command(as_json: bool) -> None:
-    """Tell what is installed, which devices there are, which data sets are found, and what is wrong."""
+    """Tell what is installed, which devices there are, which data sets are found, and what is wrong.
+
+    \b
+    For example: trainphase doctor
+    """
     doc = examine()
     output.emit(doc, lambda: _text(doc), as_json)
     if doc["problems"]:
@@ -33,31 +35,56 @@ def command(as_json: bool) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """The state of this installation; ``problems`` lists what keeps it from working, one sentence each."""
+    """The state of this installation.
+
+    ``problems`` lists what keeps it from working, ``notes`` what only narrows it, one sentence each with what to do.
+    """
     flags = environment.prepare_jax()
-    versions = {"trainphase": __version__, "python": platform.python_version()}
-    problems = []
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = ""
-            problems.append(f"{name} is not installed: pip install {name}")
+    installed = {name: checks.version(name) for name in PACKAGES}
+    versions = {"trainphase": __version__, "python": platform.python_version(), **installed}
+    problems = [sentence for name, found in installed.items() if (sentence := checks.fault(name, found))]
     devices, why = _devices()
-    if why:
-        problems.append(why)
-    return {
+    datasets, unread = _datasets()
+    written = checks.folders()
+    problems += [sentence for sentence in (why, unread) if sentence]
+    problems += [_unwritable(f) for f in written if not f["writable"] and f["for"] not in checks.SPARED]
+    doc = {
         "versions": versions,
+        "extras": checks.extras(),
         "system": platform.platform(),
         "devices": devices,
         "cores": _cores(),
         "xla_flags": flags,
-        "datasets": _datasets(),
+        "datasets": datasets,
         "data_folders": [{"folder": f, "exists": os.path.isdir(f)} for f in environment.data_folders()],
+        "folders": written,
         "folder": str(Path.cwd()),
-        "folder_writable": _writable(Path.cwd()),
+        "folder_writable": checks.writable(Path.cwd()),
+        "browser": checks.browser(),
         "problems": problems,
     }
+    return doc | {"notes": _notes(doc)}
+
+
+def _notes(doc: dict[str, Any]) -> list[str]:
+    """What works less well than it could, and what to do."""
+    notes = checks.untested(doc["versions"])
+    notes += [_unwritable(f) for f in doc["folders"] if not f["writable"] and f["for"] in checks.SPARED]
+    if not doc["folder_writable"]:
+        notes.append("this folder cannot be written: give --out, --plot and --store places elsewhere")
+    for each in doc["data_folders"]:
+        if not each["exists"]:
+            notes.append(f"{environment.DATA_VARIABLE} names {each['folder']}, which is no folder: mend the variable")
+    if not any(row["found"] for row in doc["datasets"] if row["name"] != "digits"):  # digits come with scikit-learn
+        notes.append("no data set is here besides digits: trainphase list datasets tells how to get the others")
+    if not doc["browser"]:
+        notes.append("no browser was found: trainphase explore prints its address, explore --export writes a file for elsewhere")
+    return notes
+
+
+def _unwritable(folder: dict[str, Any]) -> str:
+    where = folder["folder"] or "no folder"
+    return f"{where} {'can' if not folder['folder'] else 'cannot'} be written, for {folder['for']}: {folder['remedy']}"
 
 
 def _devices() -> tuple[list[dict[str, str]], str]:
@@ -77,24 +104,22 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _datasets() -> list[dict[str, Any]]:
-    from trainphase import data
-
-    found = data.status(search=environment.data_folders())
-    return [{"name": name, "found": here, "about": about} for name, here, about in found]
-
-
-def _writable(folder: Path) -> bool:
+def _datasets() -> tuple[list[dict[str, Any]], str]:
+    """The data sets, or a sentence why they cannot be looked for."""
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+        from trainphase import data
+
+        found = data.status(search=environment.data_folders())
+    except ImportError as why:  # a package that is missing or damaged is told of, with the rest
+        return [], f"data sets cannot be looked for ({' '.join(str(why).split())}): install trainphase again"
+    return [{"name": name, "found": here, "about": about} for name, here, about in found], ""
 
 
 def _text(doc: dict[str, Any]) -> str:
     """The document as tables."""
     blocks = [output.table(("package", "version"), [(k, v or "missing") for k, v in doc["versions"].items()])]
+    extras = [(e["name"], "yes" if e["found"] else "no", e["for"], "" if e["found"] else e["pip"]) for e in doc["extras"]]
+    blocks.append(output.table(("extra", "here", "for", "to get it"), extras))
     blocks.append(output.table(("device", "kind"), [(d["platform"], d["kind"]) for d in doc["devices"]]))
     rows = [(d["name"], "yes" if d["found"] else "no", d["about"]) for d in doc["datasets"]]
     blocks.append(output.table(("data set", "here", "about"), rows))
@@ -106,6 +131,8 @@ def _text(doc: dict[str, Any]) -> str:
             f"XLA flags    {doc['xla_flags'] or 'none'}",
             f"data folders {', '.join(folders) or f'none in {environment.DATA_VARIABLE}'}",
             f"this folder  {doc['folder']} {here} be written",
+            f"browser      {doc['browser'] or 'none'}",
+            *(f"note         {sentence}" for sentence in doc["notes"]),
             f"problems     {'; '.join(doc['problems']) or 'none'}",
         ])
     )

@@ -105,7 +105,11 @@ KINDS: dict[str, Callable[[], Rows]] = {
 @click.argument("kind", required=False, type=options.OneOf(*KINDS), metavar="[KIND]")
 @options.json_option
 def command(kind: str | None, as_json: bool) -> None:
-    """List what there is: systems, observables, phases, datasets or papers; without KIND, all of them."""
+    """List what there is: systems, observables, phases, datasets or papers; without KIND, all of them.
+
+    \b
+    For example: trainphase list phases
+    """
     found = {name: rows() for name, rows in KINDS.items() if kind in (None, name)}
     output.emit(found, lambda: "\n\n".join(_text(name, rows) for name, rows in found.items()), as_json)
 

@@ -75,9 +75,9 @@ def cli(ctx: click.Context, version: bool, debug: bool) -> None:
     trainphase run cubic a=1.1               one run and its phase
     trainphase diagram cubic a=0:2.2:512     the phases over a range
     trainphase explore                       diagrams on a page to move in
-    trainphase boundary cubic a=0.5:2.2      where the phase changes
+    trainphase boundary cubic a=0.9:1.1      where the phase changes
     trainphase diagnose run.npz              the phase of your own training
-    trainphase reproduce agarwala            a paper's figures and claims
+    trainphase reproduce agarwala:8 --quick  a paper's figures and claims
     trainphase cubic --help                  all about a system
     """
     if version:

@@ -33,7 +33,7 @@ def command(
     Without PAPER, or with "all", everything. What is computed is kept in DIR: the same command continues.
 
     \b
-    For example: trainphase reproduce agarwala:4 --quick
+    For example: trainphase reproduce agarwala:8 --quick
     """
     chosen = papers.select(items)
     output.check_folder("--out", out)
