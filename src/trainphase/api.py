@@ -166,10 +166,9 @@ def run(
         raise RequestError(f"{ranged[0]} is a range, and a run has one value of it; give a number, or use diagram")
     name, factory = _factory(system)
     built = _build(factory, name, params)
-    shown = _shown(system, params, built)
     words = _words(built, name, vocabulary)
     return verbs.run(
-        name, built, shown, steps=_steps(words, steps, 4096), starts=starts, dtype=dtype, vocabulary=words,
+        name, built, _shown(system, params, built), steps=_steps(words, steps, 4096), starts=starts, dtype=dtype, vocabulary=words,
         observables=catalog.measured(system, observables), progress=progress, command=command, flags=flags,
     )  # fmt: skip
 
@@ -186,10 +185,8 @@ def diagram(
     ----------
     system : as for ``run``.
     params : numbers, or axes made by ``linspace``, ``logspace`` or ``values``; one or two axes.
-    starts : starts of the ensemble at each point, for a map whose phase is over all starts.
-    dtype : float64 or float32.
+    starts, dtype, vocabulary, command, flags : as for ``run``; the starts are those at each point.
     steps : horizon; default 8192, for the edge vocabulary 16384.
-    vocabulary : training or edge; default: the first that the system offers.
     seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1.
     store : a directory, or a URL that fsspec knows, to keep the tiles in; the same call continues an unfinished one and
         reuses a finished one.
@@ -198,7 +195,6 @@ def diagram(
     observables : names of those of other packages that are kept at every point: the value at the end of the run.
     executor : any ``concurrent.futures.Executor``; default: this process, with JAX's own threads.
     progress : told of each tile that is done.
-    command, flags : for the provenance: the command line, and the compiler's flags in force.
     refine : compute points only where the phase changes, down to the resolution of the axes, and infer the others; a random
         audit of ``audit`` inferred points (default 600) says how often they are wrong, label by label, and is refined on.
     tol : with ``refine``, polish the boundaries of a plane by bisection to this width, in cells of the lattice.
