@@ -135,7 +135,8 @@ def blocks(data: dict[str, Any]) -> dict[str, str]:
          percent(r["true"])]
         for r in data["periods"]["audit"]
     ]  # fmt: skip
-    return {"planes": pages.table(head, planes), "audit": pages.table(["inferred label", "points", "wrong", "95 % interval", "truth"], audit)}
+    tables = {"planes": pages.table(head, planes)}
+    return tables | {"audit": pages.table(["inferred label", "points", "wrong", "95 % interval", "truth"], audit)}
 
 
 def main() -> None:
