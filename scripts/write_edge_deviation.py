@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 
 from trainphase.march import rounded_steps
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE, DATA = ROOT / "docs" / "edge-deviation.md", ROOT / "docs" / "results" / "edge_deviation.json"
-PICTURE = ROOT / "docs" / "images" / "edge-deviation.png"
+PAGE, DATA = pages.ROOT / "docs" / "edge-deviation.md", pages.ROOT / "docs" / "results" / "edge_deviation.json"
+PICTURE = pages.ROOT / "docs" / "images" / "edge-deviation.png"
 COMMAND = "trainphase reproduce agarwala:deviation"
-BLOCK = re.compile(r"(<!-- numbers: (\w+) -->\n).*?(<!-- end -->)", re.S)
 TABLES = ("cells", "along_z", "along_J", "box", "fits", "checks")
 ATTRS = ("steps", "dtype", "crossed", "band", "lowest_sigma_z", "highest_sigma_J", "device", "cores", "jax")
 
@@ -92,12 +90,6 @@ def pm(row: dict[str, Any], name: str) -> str:
     return _pair(row, f"{name}_mean", f"{name}_se")
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A table of Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def blocks(document: dict[str, Any]) -> dict[str, str]:
     """The text of every block of the page."""
     about, box = document["provenance"], records(document, "box")
@@ -107,7 +99,7 @@ def blocks(document: dict[str, Any]) -> dict[str, str]:
         f"(rounded up to {rounded_steps(about['steps'])}), on "
         f"{about['device']} with {about['cores']} cores (JAX {about['jax']}), {about['seconds'] / 60:.0f} minutes of computing.\n"
     )
-    means = markdown(
+    means = pages.table(
         ["(D, P)", "D/P", "seeds", "runs", "met the edge", "median", "settled within 0.2", "met, first half of horizon",
          "met and fading"],
         [[shape[id(r)], f"{r['D'] / r['P']:g}", str(r["seeds"]), str(r["met_runs"]), pm(r, "met"),
@@ -116,11 +108,11 @@ def blocks(document: dict[str, Any]) -> dict[str, str]:
     )  # fmt: skip
     bands, peaks = (_by(document, kind) for kind in ("band", "peak"))
     kinds = [c.removeprefix("fate_") for c in document["box"]["columns"] if c.startswith("fate_")]
-    fates = markdown(
+    fates = pages.table(
         ["(D, P)", *kinds, "time mean of 2 - curvature, bounded"],
         [[shape[id(r)], *(f"{100 * r['fate_' + k]:.1f} %" for k in kinds), pm(r, "bounded")] for r in box],
     )
-    along = markdown(
+    along = pages.table(
         ["(D, P)", "sigma_z", "runs", "seeds with some", "met the edge", "settled within 0.2"],
         [[f"({r['D']}, {r['P']})", f"{r['sigma_z']:g}", str(r["met_runs"]), str(r["met_seeds"]), pm(r, "met"), pm(r, "edge")]
          for r in records(document, "along_z") if r["met_runs"]],
@@ -134,7 +126,7 @@ def _by(document: dict[str, Any], kind: str) -> str:
     start = f"{kind}_mean_"
     at = [c.removeprefix(start) for c in document["box"]["columns"] if c.startswith(start)]
     rows = [[f"({r['D']}, {r['P']})", *(_pair(r, start + k, f"{kind}_se_{k}") for k in at)] for r in records(document, "box")]
-    return markdown(["(D, P)", *at], rows)
+    return pages.table(["(D, P)", *at], rows)
 
 
 def _pair(row: dict[str, Any], name: str, error: str) -> str:
@@ -152,7 +144,7 @@ def _fits(document: dict[str, Any]) -> str:
         chance = "-" if r["chance"] is None else f"{r['chance']:.2g}"
         level = f"{r['a']:.2f} ± {r['a_error']:.2f}"
         rows.append([r["against"], r["law"], shape, level, slope, f"{r['chi2']:.1f} / {r['dof']}", chance, fits])
-    return markdown(["against x", "law", "(D, P)", "a", "b", "chi squared / dof", "chance", "not excluded at 1 %"], rows)
+    return pages.table(["against x", "law", "(D, P)", "a", "b", "chi squared / dof", "chance", "not excluded at 1 %"], rows)
 
 
 def _precision(document: dict[str, Any]) -> str:
@@ -162,12 +154,6 @@ def _precision(document: dict[str, Any]) -> str:
         f"{c['met_double']:.5f}, single precision {c['met_single']:.5f} ± {c['met_single_se']:.5f}, "
         f"difference {c['met_apart']:.2g}; {100 * c['precision_differ']:.1f} % of the labels differ.\n"
     )
-
-
-def filled(page: str, document: dict[str, Any]) -> str:
-    """The page with its blocks filled."""
-    text = blocks(document)
-    return BLOCK.sub(lambda m: m[1] + text[m[2]] + m[3], page)
 
 
 def main() -> None:
@@ -181,11 +167,7 @@ def main() -> None:
         text = json.dumps(gather(args.out), separators=(",", ":"), ensure_ascii=False)
         DATA.write_text(text.replace("],[", "],\n[") + "\n", encoding="utf-8")
         shutil.copyfile(args.out / "agarwala-deviation.png", PICTURE)
-    page = PAGE.read_text(encoding="utf-8")
-    new = filled(page, json.loads(DATA.read_text(encoding="utf-8")))
-    if args.check:
-        sys.exit("docs/edge-deviation.md is not what its data say; run scripts/write_edge_deviation.py" if new != page else 0)
-    PAGE.write_text(new, encoding="utf-8")
+    pages.fill(PAGE, DATA, blocks, args.check)
 
 
 if __name__ == "__main__":

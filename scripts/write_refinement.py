@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 
 from trainphase.engine.sampling import Refine, Refined
 from trainphase.figures import refinement, style
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE, DATA = ROOT / "docs" / "refinement.md", ROOT / "docs" / "results" / "refinement.json"
-PICTURE = ROOT / "docs" / "images" / "refinement.png"
-BLOCK = re.compile(r"(<!-- numbers: (\w+) -->\n).*?(<!-- end -->)", re.S)
+PAGE, DATA = pages.ROOT / "docs" / "refinement.md", pages.ROOT / "docs" / "results" / "refinement.json"
+PICTURE = pages.ROOT / "docs" / "images" / "refinement.png"
 PERIODS = (1, 2, 3, 4, 5, 6, 8, 10, 12)
 NAMES = (*(f"period {p}" for p in PERIODS), "other", "escapes")
 SIDE, AUDIT_SEEDS = 1025, 10
@@ -124,11 +120,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-def table(head: list[str], body: list[list[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *body]
-    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
-
-
 def blocks(data: dict[str, Any]) -> dict[str, str]:
     """The text of each block."""
     names = {"periods": "periods of the cubic map", "newton": "basins of Newton's method"}
@@ -144,13 +135,8 @@ def blocks(data: dict[str, Any]) -> dict[str, str]:
          percent(r["true"])]
         for r in data["periods"]["audit"]
     ]  # fmt: skip
-    return {"planes": table(head, planes), "audit": table(["inferred label", "points", "wrong", "95 % interval", "truth"], audit)}
-
-
-def filled(page: str, data: dict[str, Any]) -> str:
-    """The page with its blocks filled."""
-    text = blocks(data)
-    return BLOCK.sub(lambda m: m[1] + text[m[2]] + m[3], page)
+    tables = {"planes": pages.table(head, planes)}
+    return tables | {"audit": pages.table(["inferred label", "points", "wrong", "95 % interval", "truth"], audit)}
 
 
 def main() -> None:
@@ -161,11 +147,7 @@ def main() -> None:
     if not args.check:
         DATA.parent.mkdir(exist_ok=True)
         DATA.write_text(json.dumps(gather(), indent=1) + "\n", encoding="utf-8")
-    page = PAGE.read_text(encoding="utf-8")
-    new = filled(page, json.loads(DATA.read_text(encoding="utf-8")))
-    if args.check:
-        sys.exit("docs/refinement.md is not what its data say; run scripts/write_refinement.py" if new != page else 0)
-    PAGE.write_text(new, encoding="utf-8")
+    pages.fill(PAGE, DATA, blocks, args.check)
 
 
 if __name__ == "__main__":

@@ -165,8 +165,7 @@ def run(
     if ranged:
         raise RequestError(f"{ranged[0]} is a range, and a run has one value of it; give a number, or use diagram")
     name, factory = _factory(system)
-    built = _build(factory, name, params)
-    words = _words(built, name, vocabulary)
+    words = _words(built := _build(factory, name, params), name, vocabulary)
     return verbs.run(
         name, built, _shown(system, params, built), steps=_steps(words, steps, 4096), starts=starts, dtype=dtype, vocabulary=words,
         observables=catalog.measured(system, observables), progress=progress, command=command, flags=flags,

@@ -23,7 +23,7 @@ def script(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_tables_are_those_of_the_data(script) -> None:
-    assert script.filled(TEXT, json.loads(script.DATA.read_text())) == TEXT
+    assert script.pages.filled(TEXT, script.blocks(json.loads(script.DATA.read_text()))) == TEXT
 
 
 def test_the_audit_covers_the_truth(script) -> None:
