@@ -39,7 +39,7 @@ SETUP_INPUTS = pyproject.toml $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-torch lint format types layers check bench soak gallery dist lock clean
+.PHONY: help demo test test-torch docs lint format types layers check bench soak gallery dist lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,10 @@ test: $(DEV_READY) ## set up and run the tests (without those marked slow or gpu
 
 test-torch: $(TORCH_READY) ## the tests of the PyTorch probe, in an environment of their own with PyTorch for the CPU
 	$(TORCH_VENV)/bin/python -m pytest $(TORCH_TESTS) $(PYTEST_ARGS)
+
+docs: $(DEV_READY) ## check the pages, offline: every link resolves, every block runs, every table is what the code says
+	$(BIN)/python scripts/write_systems.py --check
+	$(BIN)/python -m pytest tests/docs $(PYTEST_ARGS)
 
 lint: $(DEV_READY) ## style: ruff's rules and import order
 	$(BIN)/ruff check --output-format concise .

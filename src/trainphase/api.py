@@ -167,8 +167,8 @@ def run(
     name, factory = _factory(system)
     words = _words(built := _build(factory, name, params), name, vocabulary)
     return verbs.run(
-        name, built, _shown(system, params, built), steps=_steps(words, steps, 4096), starts=starts, dtype=dtype, vocabulary=words,
-        observables=catalog.measured(system, observables), progress=progress, command=command, flags=flags,
+        name, built, _shown(system, params, built), steps=_steps(words, steps, 4096), starts=starts, dtype=dtype,
+        vocabulary=words, observables=catalog.measured(system, observables), progress=progress, command=command, flags=flags,
     )  # fmt: skip
 
 
