@@ -51,6 +51,7 @@ def test_a_store_opens_with_its_own_labels_and_numbers(diagram: Any, address: st
         assert label in page.locator("#cards").text_content()
         # The curvature that the store holds at the point, to the digits that are shown.
         stored = float(diagram.dataset["curvature"].values[i, j])
+        assert "trainphase run linear-net" in page.locator("#cards code").first.text_content()
         card = page.locator("#cards").text_content().replace("\u2212", "-")
         shown = [float(x) for x in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", card)]
         assert np.min(np.abs(np.asarray(shown) - stored)) <= 1e-5 * max(1.0, abs(stored)), (stored, shown)

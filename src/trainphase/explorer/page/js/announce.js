@@ -159,7 +159,9 @@ function cardRow(rows, name, value, kind = "") {
  */
 export function commandFor(system, params, vocabulary, steps, told) {
   const words = Object.entries(params).map(([key, value]) => `${key}=${value}`);
-  return ["trainphase run", system, ...words, told ? `--vocabulary ${vocabulary}` : "", `--steps ${steps}`]
+  // Ladders of widths train to a loss, and have no horizon.
+  const horizon = vocabulary === "regime" ? "" : `--steps ${steps}`;
+  return ["trainphase run", system, ...words, told ? `--vocabulary ${vocabulary}` : "", horizon]
     .filter(Boolean)
     .join(" ");
 }

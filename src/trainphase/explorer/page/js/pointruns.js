@@ -217,10 +217,11 @@ export class PointRuns {
     const { state, doc } = explorer;
     const diagram = diagramOf(doc, state);
     const info = systemOf(doc, state) ?? doc.systems[diagram?.system ?? ""];
-    const system = diagram?.system ?? state.id;
+    // A diagram of a map of the user's own has no name that a terminal knows.
+    const system = diagram && !diagram.run ? "" : (diagram?.system ?? state.id);
     const cards = /** @type {HTMLElement} */ (document.getElementById("cards"));
     const panels = /** @type {HTMLElement} */ (document.getElementById("panels"));
-    const told = Boolean(info && info.vocabularies.length > 1);
+    const told = Boolean(diagram || (info && info.vocabularies.length > 1));
     showPoints(cards, panels, state, system, explorer.vocabulary.phases, this.runs, {
       drop: (name) => this.drop(name),
       stop: (name) => this.asked[name]?.abort(),
