@@ -7,20 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
+from reproduced import context
 
 from trainphase.phase import TRAINING
 from trainphase.reproduce.chen import averaging, cubic_map, phases
 from trainphase.reproduce.claims import Verdict, check
 from trainphase.reproduce.context import Context
 from trainphase.theory import cubic
-
-
-def context(figure: Any, out: Any, data: Any = None) -> Context:
-    """A quick context, with its data given when there are some."""
-    made = Context(figure, out, quick=True)
-    if data is not None:
-        made.memory[made.folder.name, "data"] = data
-    return made
 
 
 def verdicts(figure: Any, made: Context) -> list[Verdict]:

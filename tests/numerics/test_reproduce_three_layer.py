@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from reproduced import context
 
 from trainphase.relu.three_layer import flow3
 from trainphase.reproduce import four_points
@@ -22,14 +23,6 @@ from trainphase.theory import relu3 as theory
 
 X = np.array([-0.5, -1 / 6, 1 / 6, 0.5])
 POINTS = [(1.0, 0.0), (2.0, 0.5)]
-
-
-def context(figure: Any, out: Any, data: xr.Dataset | None = None) -> Context:
-    """A quick context, with its data given when there are some."""
-    made = Context(figure, out, quick=True)
-    if data is not None:
-        made.memory[made.folder.name, "data"] = data
-    return made
 
 
 def verdicts(figure: Any, made: Context) -> dict[str, Verdict]:

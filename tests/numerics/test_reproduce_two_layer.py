@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from reproduced import context
 
 from trainphase.errors import TrainphaseError
 from trainphase.relu import ladder
@@ -17,14 +18,6 @@ from trainphase.reproduce.claims import Verdict, check
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.luo import checks, condensed, distance, fits, plane, raw, runs
 from trainphase.theory import relu2 as theory
-
-
-def context(figure: Any, out: Any, data: Any = None) -> Context:
-    """A quick context, with its data given when there are some."""
-    made = Context(figure, out, quick=True)
-    if data is not None:
-        made.memory[made.folder.name, "data"] = data
-    return made
 
 
 def verdicts(figure: Any, made: Context) -> list[Verdict]:

@@ -60,7 +60,7 @@ def test_an_existing_figure_stays_when_the_new_one_fails(tmp_path: Path, monkeyp
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainphase.figures.style.os.replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(RequestError, match="No space left"):
         figures.save(Figure(figsize=(1, 1)), path)
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1

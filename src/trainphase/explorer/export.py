@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainphase import _whole
 from trainphase.errors import RequestError
 from trainphase.explorer import bundle
 
@@ -22,16 +22,5 @@ def write(path: str | os.PathLike[str], document: Mapping[str, Any]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in ENDINGS:
         raise RequestError(f"the page {target} has no known ending; end its name in .html")
-    text = bundle.page({**document, "server": None}).html
-    partial = target.with_name(f".{uuid.uuid4().hex}.partial")
-    try:
-        try:
-            partial.write_bytes(text.encode())
-            os.replace(partial, target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-    except (OSError, ValueError) as why:
-        words = (why.strerror if isinstance(why, OSError) else None) or str(why)
-        raise RequestError(f"the page {target} cannot be written ({words}); give another path") from why
+    _whole.write(target, bundle.page({**document, "server": None}).html.encode(), "the page")
     return target

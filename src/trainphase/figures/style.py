@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
 from matplotlib.textpath import TextToPath
 
+from trainphase import _whole
 from trainphase.errors import RequestError
 from trainphase.figures._bins import Scale, scale_of
 from trainphase.phase import NOT_COMPUTED, TRAINING, Vocabulary
@@ -282,15 +281,5 @@ def save(fig: Figure | Axes, path: str | Path, description: str = "") -> Path:
     with mpl.rc_context(RC):
         metadata = {k: v for k, v in _metadata(ending, description).items() if v is not None or "Date" in k}
         whole.savefig(buffer, format=ending[1:], dpi=DPI, metadata=metadata)  # pyright: ignore[reportOptionalMemberAccess]
-    partial = target.with_name(f".{uuid.uuid4().hex}.partial")
-    try:
-        try:
-            partial.write_bytes(buffer.getvalue())
-            os.replace(partial, target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-    except (OSError, ValueError) as why:
-        words = (why.strerror if isinstance(why, OSError) else None) or str(why)
-        raise RequestError(f"the figure {target} cannot be written ({words}); give another path") from why
+    _whole.write(target, buffer.getvalue(), "the figure")
     return target
