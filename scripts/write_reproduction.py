@@ -21,7 +21,7 @@ from trainphase.reproduce.papers import PAPERS
 from trainphase.reproduce.tables import number
 
 PAGE, DATA = pages.ROOT / "docs" / "reproduction.md", pages.ROOT / "docs" / "results" / "reproduction.json"
-VERDICTS = ("agree", "differ", "not-testable")
+OURS = {"agree": "agrees", "differ": "differs", "not-testable": "not testable"}
 # What the page needs of a claim; times and paths of a machine stay out of the repository.
 FIELDS = (
     "paper", "item", "locator", "statement", "paper_value", "expected", "measured", "error", "tolerance", "reason", "verdict",
@@ -39,20 +39,15 @@ def kept(report: dict[str, Any]) -> dict[str, Any]:
     return {"version": report["version"], "seed": report["seed"], "seconds": round(seconds), "figures": figures, "claims": claims}
 
 
-def outcome(claim: dict[str, Any]) -> str:
-    """The verdict on the paper's value; where it has none, on ours."""
-    return claim.get("verdict") or claim["expected_verdict"]
-
-
 def blocks(report: dict[str, Any]) -> dict[str, str]:
     """The page's blocks."""
     claims = report["claims"]
     order = [p for p in PAPERS if any(c["paper"] == p for c in claims)]
     return {
         "counts": _counts(report, order),
-        "differ": _list(c for c in claims if outcome(c) == "differ"),
-        "untestable": _list(c for c in claims if outcome(c) == "not-testable"),
-        "ours": _list(c for c in claims if c.get("expected_verdict", "agree") != "agree"),
+        "differ": _list(c for c in claims if c["verdict"] == "differ" and "paper_value" in c),
+        "untestable": _list(c for c in claims if c["verdict"] == "not-testable"),
+        "ours": _list(c for c in claims if c.get("expected_verdict") == "differ"),
         "claims": "\n".join(_section(paper, claims) for paper in order),
     }
 
@@ -62,10 +57,10 @@ def _counts(report: dict[str, Any], order: list[str]) -> str:
     for paper in [*order, None]:
         claims = [c for c in report["claims"] if paper in (None, c["paper"])]
         drawn = sum(paper in (None, f["paper"]) for f in report["figures"])
-        found = Counter(map(outcome, claims))
-        rows.append([PAPERS[paper].citation if paper else "**all**", drawn, len(claims), *(found[v] for v in VERDICTS)])
+        found = Counter(c["verdict"] for c in claims)
+        rows.append([PAPERS[paper].citation if paper else "**all**", drawn, len(claims), *(found[v] for v in OURS)])
     text = pages.table(["document", "figures", "claims", "agree", "differ", "not testable"], rows)
-    return f"{text}\nTrainphase {report['version']}, quick sizes, seed {report['seed']}, {report['seconds']} s of work.\n"
+    return f"{text}\nTrainphase {report['version']}, quick sizes, seed {report['seed']}; its items took {report['seconds']} s together.\n"
 
 
 def _value(claim: dict[str, Any], key: str) -> str:
@@ -82,7 +77,7 @@ def _stated(claim: dict[str, Any]) -> str:
 def _told(claim: dict[str, Any]) -> str:
     """A claim in words: what the paper says, what is measured, why."""
     why = "; ".join(claim[k] for k in ("correction", "note") if k in claim)
-    ours = f", ours {_value(claim, 'expected')} ({claim['expected_verdict']}s)" if "expected" in claim else ""
+    ours = f", ours {_value(claim, 'expected')} ({OURS[claim['expected_verdict']]})" if "expected" in claim else ""
     said = f"paper {_value(claim, 'paper_value')}{ours}, measured {_value(claim, 'measured')}"
     return f"- **{claim['paper']}:{claim['item']}, {claim['locator']}**: {claim['statement']}: {said}. {why}"
 
@@ -93,7 +88,7 @@ def _list(claims: Iterable[dict[str, Any]]) -> str:
 
 def _section(paper: str, claims: list[dict[str, Any]]) -> str:
     cells = [
-        [f"{c['item']}: {c['locator']}", c["statement"], _stated(c), _value(c, "measured"), c["tolerance"], outcome(c)]
+        [f"{c['item']}: {c['locator']}", c["statement"], _stated(c), _value(c, "measured"), c["tolerance"], c["verdict"]]
         for c in claims
         if c["paper"] == paper
     ]

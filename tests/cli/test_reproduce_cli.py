@@ -90,6 +90,7 @@ def test_a_failing_figure(paper, capsys) -> None:
     out, err = capsys.readouterr()
     document = json.loads(out)
     assert document["failed"][0]["item"] == "fake:1"
+    assert sum(document["counts"].values()) == len(document["claims"])
     assert [row["figure"] for row in document["figures"]] == ["2"]
     assert err == "trainphase: fake:1: computing failed: ValueError: planted\n"
     assert main(["reproduce", "--json", "--quiet", "--debug"]) == 1

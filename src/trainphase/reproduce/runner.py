@@ -118,6 +118,7 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """One document: claims, figures, what failed, and how it was run."""
         return {
+            "counts": {str(verdict): self.count(verdict) for verdict in Verdict},
             "claims": [result.to_json() for result in self.results],
             "figures": [picture.to_json() for picture in self.pictures],
             "failed": [{"item": f.item, "part": f.part, "why": f.sentence} for f in self.failures],
