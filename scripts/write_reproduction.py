@@ -60,7 +60,8 @@ def _counts(report: dict[str, Any], order: list[str]) -> str:
         found = Counter(c["verdict"] for c in claims)
         rows.append([PAPERS[paper].citation if paper else "**all**", drawn, len(claims), *(found[v] for v in OURS)])
     text = pages.table(["document", "figures", "claims", "agree", "differ", "not testable"], rows)
-    return f"{text}\nTrainphase {report['version']}, quick sizes, seed {report['seed']}; its items took {report['seconds']} s together.\n"
+    how = f"Trainphase {report['version']}, quick sizes, seed {report['seed']}; its items took {report['seconds']} s together."
+    return f"{text}\n{how}\n"
 
 
 def _value(claim: dict[str, Any], key: str) -> str:

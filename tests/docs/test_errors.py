@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import re
 import sys
 from pathlib import Path
@@ -13,16 +12,7 @@ import pytest
 from trainphase import errors as known
 from trainphase.cli.main import main
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def script():
-    """The script as a module; all tests share the syntax trees that it has read."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "scripts"))
-        yield importlib.import_module("write_errors")
-    del sys.modules["write_errors"]
+SCRIPT = "write_errors"
 
 
 def test_the_page_is_what_the_code_says(script, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+SCRIPT = "write_refinement"
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "refinement.md").read_text()
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    yield importlib.import_module("write_refinement")
-    del sys.modules["write_refinement"]
 
 
 def test_the_tables_are_those_of_the_data(script) -> None:

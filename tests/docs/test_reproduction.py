@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from trainphase.reproduce import papers
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    yield importlib.import_module("write_reproduction")
-    del sys.modules["write_reproduction"]
+SCRIPT = "write_reproduction"
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +10,7 @@ import pytest
 from trainphase.api import replaced
 from trainphase.figures import rosetta
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    yield importlib.import_module("write_rosetta")
-    del sys.modules["write_rosetta"]
+SCRIPT = "write_rosetta"
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,16 +11,10 @@ import pytest
 from trainphase import catalog
 from trainphase.cli.main import cli, main
 
+SCRIPT = "write_systems"
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "systems.md").read_text()
 FIRST = re.findall(r"\| `(trainphase .*?)` \|$", TEXT, re.M)
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    yield importlib.import_module("write_systems")
-    del sys.modules["write_systems"]
 
 
 def test_the_table_is_the_catalogues(script) -> None:
