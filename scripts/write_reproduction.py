@@ -100,7 +100,7 @@ def _section(paper: str, claims: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Gather and fill, as the arguments say."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Every claim of the documents beside what is measured: docs/reproduction.md.")
     parser.add_argument("folder", nargs="?", type=Path, help="the folder of a run of trainphase reproduce all --quick")
     parser.add_argument("--check", action="store_true", help="only compare the page with its data")
     args = parser.parse_args()
