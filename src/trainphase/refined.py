@@ -22,8 +22,9 @@ import numpy as np
 from trainphase import boundaries
 from trainphase.axes import Axis
 from trainphase.diagrams import LADDER_TILE, Diagram, Tile, changed, describe, fields_for, identity, native, prepared, scratch
+from trainphase.engine.audit import needed
 from trainphase.engine.lattice import Index, Tiling
-from trainphase.engine.sampling import Refine, Refined
+from trainphase.engine.sampling import AUDIT_ROOM, Refine, Refined
 from trainphase.engine.store import Field, Store
 from trainphase.engine.sweep import Progress, sweep
 from trainphase.errors import RequestError, StoreError, TrainphaseError
@@ -170,6 +171,7 @@ def compute(
     describe(dataset, name, recipe, params, provenance)
     lines, triples, polish = _lines(dataset["phase"].values, lattice, recipe, tile, batch, options)
     summary = _summary(refined, recipe.words) | {"triple_points": triples, "polish": polish}
+    summary["unheard"] = _unheard(refined, options.audit)
     dataset.attrs["refinement"] = json.dumps(plain(summary), sort_keys=True)
     _keep_lines(dataset, lines, lattice, recipe.words)
     return RefinedDiagram(
@@ -301,6 +303,20 @@ def _summary(refined: Refined, words: Vocabulary) -> dict[str, Any]:
             for r in refined.audit
         ],
     }  # fmt: skip
+
+
+def _unheard(refined: Refined, wanted: int) -> str | None:
+    """Why inferred points of some label, or of all, were not audited, with the remedy; None where all labels were heard."""
+    inferred = set(np.unique(refined.labels[~refined.known]).tolist())
+    silent = inferred - {row.label for row in refined.audit if row.asked}
+    need, size = needed(len(inferred)), refined.labels.size
+    if wanted == 0 or not silent:
+        return None
+    lacks = f"{len(silent)} of {len(inferred)} labels had no audited point"
+    if size // AUDIT_ROOM < need:
+        room = f"{size} lattice points allow an audit of {size // AUDIT_ROOM}"
+        return f"{lacks}: {room}; give ranges of at least {AUDIT_ROOM * need} points in all, or leave refine out"
+    return f"{lacks}: an audit of {wanted} is too small; give at least {need}" if wanted < need else lacks
 
 
 def _lines(

@@ -13,6 +13,7 @@ import pytest
 
 import trainphase as tp
 from trainphase import boundaries, refined
+from trainphase.cli import diagram as diagram_command
 from trainphase.engine import curves
 from trainphase.engine.sampling import Refine
 from trainphase.engine.store import Store
@@ -185,6 +186,37 @@ def test_without_an_audit_no_share_of_wrong_labels_is_claimed():
         sampler.tell(points, np.eye(2, dtype=int)[(points[:, 0] > 11).astype(int)])
     summary = refined._summary(sampler.result(), TRAINING)
     assert summary["wrong"] is None and summary["wrong_at_most"] is None and summary["audit"] == []
+
+
+def refinement(shape: tuple[int, ...], audit: int) -> dict[str, Any]:
+    """What is told of a refinement of three bands of labels."""
+    sampler = Refine(shape, audit=audit)
+    while (points := sampler.ask()).size:
+        sampler.tell(points, np.eye(3, dtype=int)[np.digitize(points[:, 0] / shape[0], (0.31, 0.71))])
+    told = {"polish": None, "unheard": refined._unheard(sampler.result(), audit)}
+    return refined._summary(sampler.result(), TRAINING) | told
+
+
+NOT_AUDITED = "not audited: how many of the inferred labels are wrong is not known"
+
+
+@pytest.mark.parametrize(
+    ("shape", "audit", "says"),
+    [
+        # Half of an audit is shared equally by the three labels, and an audit takes a twentieth of the lattice at most.
+        ((65,), 20, ("65 lattice points allow an audit of 3; give ranges of at least 120 points in all, or leave refine out",)),
+        ((33,), 20, (NOT_AUDITED, "3 of 3 labels had no audited point: 33 lattice points allow an audit of 1; give ranges")),
+        ((129,), 4, ("of 3 labels had no audited point: an audit of 4 is too small; give at least 6",)),
+        ((129,), 6, ("audit 1: at most ", "of the lattice has a wrong label")),
+        ((33,), 0, (NOT_AUDITED,)),
+        ((17,), 20, ("refined: all 17 lattice points asked for, so that none is inferred",)),
+    ],
+)
+def test_an_audit_that_is_too_small_says_what_it_needs(shape: tuple[int, ...], audit: int, says: tuple[str, ...]) -> None:
+    text = "\n".join(diagram_command._refinement(refinement(shape, audit)))
+    assert all(words in text for words in says), text
+    assert ("no audited point" in text) == any("audited point" in words or "allow" in words for words in says)
+    assert ("not audited" in text) == (NOT_AUDITED in says)
 
 
 def moving(bias: float) -> Any:

@@ -132,19 +132,23 @@ def _refinement(known: dict[str, Any]) -> list[str]:
     """What was computed, what was inferred, and how often the latter is wrong."""
     share = 100 * known["points"] / known["lattice"]
     lines = [f"refined: {known['points']} of {known['lattice']} lattice points asked for ({share:.2g}%), the others inferred"]
+    if known["points"] == known["lattice"]:
+        lines = [f"refined: all {known['lattice']} lattice points asked for, so that none is inferred"]
     if known["dimension"]:
         lines.append(f"the boundaries have dimension {known['dimension']['slope']:.2f} +- {known['dimension']['se']:.2f}")
     if known["polish"]:
         p = known["polish"]
         lines.append(f"polished to {p['tol_cells']:g} cells with {p['evaluations']} evaluations; a longer run would move them by "
                      f"{p['horizon_shift_cells']:.2g} cells")
+    unheard = [known["unheard"]] if known["unheard"] else []
     if not known["audit"]:
-        return [*lines, "not audited: how many of the inferred labels are wrong is not known"]
+        inferred = known["points"] < known["lattice"]
+        return [*lines, *["not audited: how many of the inferred labels are wrong is not known"] * inferred, *unheard]
     rows = [(r["phase"], r["inferred"], r["misses"], r["asked"], f"{100 * r['rate']:.3g}%",
              f"{100 * r['low']:.3g}% to {100 * r['high']:.3g}%") for r in known["audit"]]
     head = ("inferred phase", "points", "wrong", "of", "share", "95% interval")
     return [*lines, f"audit {known['audits']}: at most {100 * known['wrong_at_most']:.2g}% of the lattice has a wrong label", "",
-            output.table(head, rows)]
+            output.table(head, rows), *unheard]
 
 
 def _place(line: dict[str, Any]) -> Any:
