@@ -226,6 +226,18 @@ def test_at_the_edge_exactly_nothing_is_decided() -> None:
     assert tp.run("cubic", a=1.0, z0=0.3, steps=65536).phase == "undecided"
 
 
+@pytest.mark.parametrize("steps", [8192, 131072])
+def test_a_run_that_closes_in_on_zero_is_on_no_cycle(steps: int) -> None:
+    """From z0 the state is z itself, and its fixed point 0: how near the run is shows only beside where it began."""
+    beside = np.array([1e-4, 1e-5, 1e-6, 1e-7])
+    a = np.concatenate([[1e-4, 1e-3], 1 - beside, 1 + beside])
+    got = answer(Recipe(Cubic, {"z0": 0.5}, steps, 1, samples=0), Cubic(1.0, 0.5), {"a": a})
+    assert LABELS[got["phase"]].tolist() == ["monotonic"] * 2 + ["catapult"] * 4 + ["periodic"] * 4
+    assert got["period"].tolist() == [1] * 6 + [2] * 4
+    # The multiplier of z = 0 is 1 - 2 a, exactly but for the rounding of the product.
+    np.testing.assert_allclose(got["multiplier"][:6], 1 - 2 * a[:6], rtol=1e-12)
+
+
 def test_on_an_unstable_fixed_point_a_run_is_not_chaotic() -> None:
     """z0 = -a stays there for ever: one point, no chaos, whatever the growth of a tangent vector."""
     run = tp.run("cubic", a=1.1, z0=-1.1)

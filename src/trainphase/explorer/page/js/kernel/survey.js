@@ -71,6 +71,7 @@ export class Survey {
     this.bits = new Float64Array(1);
     // The high word of a number is the second one on every machine that browsers run on.
     this.words = new Int32Array(this.bits.buffer);
+    this.start = 0;
     this.steps = 0;
     this.total = 0;
     this.square = 0;
@@ -84,13 +85,14 @@ export class Survey {
 
   /**
    * Run from the start at the fraction `u` of the family (ignored by maps with one start) over 4 `blocks`
-   * blocks. The state at half the horizon is kept in `halfway`.
+   * blocks. The state at half the horizon is kept in `halfway`, the size of that at the start in `start`.
    * @param {number} u
    * @param {number} blocks blocks of 128 steps in a quarter of the horizon
      */
   run(u, blocks) {
     const { map, state, tally } = this;
     map.begin(state, u);
+    this.start = Math.abs(state[0]);
     this.direction();
     const loss = map.loss(state);
     tally[0] = loss;

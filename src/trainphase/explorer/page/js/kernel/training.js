@@ -91,7 +91,7 @@ class TrainingReader {
     if (!(lam > reach + 1e-3)) {
       const finder = /** @type {CycleFinder} */ (this.finder);
       tailRecurrence(tail, this.now);
-      finder.find(tail, this.now);
+      finder.find(tail, this.now, survey.start);
       if (finder.period >= 1) {
         this.period = finder.period;
         this.lasting = finder.period;
