@@ -20,7 +20,7 @@ from trainphase.classifiers import RULES, read, training
 from trainphase.evidence import gather
 from trainphase.phase import TRAINING, VOCABULARIES
 from trainphase.records import Recipe, answer, with_values
-from trainphase.systems import Cubic, phase_retrieval
+from trainphase.systems import Cubic, LinearNet, phase_retrieval
 from trainphase.testing import check_classifier
 from trainphase.theory import cubic
 
@@ -250,6 +250,19 @@ def test_on_an_unstable_fixed_point_a_run_is_not_chaotic() -> None:
 def test_rounding_is_no_catapult(a: float, z0: float) -> None:
     """From a small start the loss falls by (1 - 2a)^2 a step until rounding; below that, rises mean nothing."""
     assert tp.run("cubic", a=a, z0=z0, steps=2048).phase == "monotonic"
+
+
+# --- the linear net -------------------------------------------------------------------------------------------
+
+
+def test_two_numbers_must_repeat_for_as_long_as_any_vector() -> None:
+    """No Newton's method confirms the cycle of a pair, so 64 points of the tail must repeat, not the 16 of a scalar map."""
+    with precision("float64"):
+        ready, _ = with_values(LinearNet(T=3.5, z=0.07, y=1.47), {}, "float64")
+        full = gather(ready, (), 1, 512, 1)["full"]
+    tail = full["tail"][0, 0, :, 0]
+    apart = [np.max(np.abs(tail[64 + p : 128 + p] - tail[64:128])) for p in range(1, 65)]
+    np.testing.assert_array_equal(full["recurrence"][0, 0], apart)
 
 
 # --- regression -----------------------------------------------------------------------------------------------

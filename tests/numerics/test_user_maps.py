@@ -41,6 +41,16 @@ def test_an_expansion_is_divergent(mult: float) -> None:
     assert tp.run(Affine, mult=mult).phase == "divergent"
 
 
+class OneNumber(Affine):
+    def init(self) -> jax.Array:
+        return jnp.array([0.7])
+
+
+@pytest.mark.parametrize(("mult", "phase"), [(0.5, "monotonic"), (3.0, "divergent")])
+def test_an_array_of_one_number_is_a_state_too(mult: float, phase: str) -> None:
+    assert tp.run(OneNumber, mult=mult, steps=512).phase == phase
+
+
 @settings(max_examples=20)
 @given(st.floats(0.1, 0.9), st.floats(-3, 3).filter(lambda s: abs(s) > 1e-3))
 def test_an_affine_contraction_finds_its_fixed_point(mult: float, shift: float) -> None:

@@ -37,8 +37,10 @@
 export const SURVEY_BLOCK = 128;
 export const SURVEY_TAIL = 192;
 export const SURVEY_PERIODS = 64;
-// Points of a tail that must repeat.
-const SURVEY_WINDOW = 16;
+// Points of a tail that must repeat: of a single number, whose cycles are confirmed by Newton's method, and
+// of other states.
+export const SURVEY_WINDOW = 16;
+export const SURVEY_LONG_WINDOW = 64;
 export const SURVEY_FLOOR = 1e-20;
 export const SURVEY_RISE = 1e-12;
 // Below this a number is subnormal; XLA takes such numbers for 0, and a processor is slow on them.
@@ -229,16 +231,16 @@ export class Survey {
 }
 
 /**
- * How well SURVEY_WINDOW points near the end of a tail repeat after p steps: the largest distance, at index p
- * - 1.
+ * How well `window` points near the end of a tail repeat after p steps: the largest distance, at index p - 1.
  * @param {Float64Array} tail
  * @param {Float64Array} out of length SURVEY_PERIODS
+ * @param {number} window
  */
-export function tailRecurrence(tail, out) {
-  const first = SURVEY_TAIL - SURVEY_PERIODS - SURVEY_WINDOW;
+export function tailRecurrence(tail, out, window) {
+  const first = SURVEY_TAIL - SURVEY_PERIODS - window;
   for (let p = 1; p <= SURVEY_PERIODS; p++) {
     let most = 0;
-    for (let k = first; k < first + SURVEY_WINDOW; k++) {
+    for (let k = first; k < first + window; k++) {
       const d = Math.abs(tail[k + p] - tail[k]);
       if (!(d <= most)) most = d;
     }
