@@ -12,7 +12,7 @@ import stores
 import xarray
 
 import trainphase as tp
-from trainphase import api, diagrams
+from trainphase import api, diagrams, request
 from trainphase.errors import RequestError, StoreError, SweepInterrupted
 from trainphase.phase import EDGE, NOT_COMPUTED
 
@@ -192,4 +192,4 @@ def test_a_vocabulary_that_does_not_fit_is_refused() -> None:
 
 def test_the_horizon_is_that_of_the_vocabulary_asked_for() -> None:
     d = tp.diagram("linear-net", T=tp.linspace(0.5, 1.0, 2), z=0.1, vocabulary="edge")
-    assert d.dataset.attrs["steps"] >= api.EDGE_STEPS
+    assert d.dataset.attrs["steps"] >= request.EDGE_STEPS
