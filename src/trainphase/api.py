@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainphase.observable import Observable
     from trainphase.tracing import CurveResult
     from trainphase.trajectory import Trajectory
+    from trainphase.verbs import BoundaryResult
 
 # Of a search for boundaries: points of the scan, width of a result (of networks a share of the range) and horizon. A run of
 # a small network takes a second at this horizon, which is that of a diagram, and its phase is a matter of a percent of lr.
@@ -141,7 +142,7 @@ def boundary(
     system: Any, *, tol: float | None = None, points: int | None = None, steps: int | None = None, starts: int = 4,
     of: str = "phase", dtype: str = "float64", vocabulary: str | None = None, near: tuple[float, float] | None = None,
     between: tuple[str, str] | None = None, report: Callable[[int, int], None] | None = None, **params: Any,
-) -> Any:  # fmt: skip
+) -> BoundaryResult | CurveResult:  # fmt: skip
     """The values of one parameter at which the phase changes, or one boundary in the plane of two.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import searched
 import stores
 import xarray
 
@@ -162,7 +163,7 @@ def test_consensus_leaves_out_what_was_not_computed() -> None:
 
 def test_boundary_of_the_linear_net_by_the_edge() -> None:
     """theory.md C: divergence at T = 4 + E~ z / 2 exactly; E~ = 2 y = 0.4, z = 0.1: 4.02."""
-    found = tp.boundary("linear-net", T=(3.0, 5.0), z=0.1, y=0.2, points=16, tol=1e-4, steps=800, vocabulary="edge")
+    found = searched.along("linear-net", T=(3.0, 5.0), z=0.1, y=0.2, points=16, tol=1e-4, steps=800, vocabulary="edge")
     at = [c for c in found.crossings if "divergent" in c.between]
     assert len(at) == 1
     # Close to the line a run takes ever longer to show where it goes: within 0.01 after 800 steps.
@@ -171,7 +172,7 @@ def test_boundary_of_the_linear_net_by_the_edge() -> None:
 
 def test_boundary_of_the_model_with_starts_that_do_not_exist() -> None:
     """Along T the search begins below the cone: no start there, no label, and no boundary with nothing."""
-    found = tp.boundary("quadratic-1d", eps=0.17, z=0.4, T=(0.0, 4.5), points=32, tol=1e-4, steps=400)
+    found = searched.along("quadratic-1d", eps=0.17, z=0.4, T=(0.0, 4.5), points=32, tol=1e-4, steps=400)
     assert {w for c in found.crossings for w in c.between} <= set(EDGE.labels)
     pairs = {frozenset(c.between) for c in found.crossings}
     assert frozenset(("flat", "edge-of-stability")) in pairs

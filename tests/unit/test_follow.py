@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import searched
 
 import trainphase as tp
 from trainphase import verbs
@@ -213,7 +214,7 @@ def test_a_lattice_of_the_linear_net_has_the_exact_line() -> None:
 
 
 def test_the_cubic_map_gives_way_at_one_whatever_its_start() -> None:
-    got = tp.boundary("cubic", a=(0.8, 1.2), z0=(0.2, 0.8), steps=512, near=(1.01, 0.5), tol=1e-6)
+    got = searched.plane("cubic", a=(0.8, 1.2), z0=(0.2, 0.8), steps=512, near=(1.01, 0.5), tol=1e-6)
     assert got.between == ("catapult", "periodic") and got.ends == ("edge", "edge")
     # Runs next to a = 1 do not settle within the horizon: the curve is the middle of the strip they leave, and says so.
     assert (np.abs(got.points[:, 0] - 1) <= got.width / 2).all()
