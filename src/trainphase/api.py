@@ -76,7 +76,8 @@ def diagram(
     params : numbers, or axes made by ``linspace``, ``logspace`` or ``values``; one or two axes.
     starts, dtype, vocabulary, command, flags : as for ``run``; the starts are those at each point.
     steps : horizon; default 8192, for the edge vocabulary 16384.
-    seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1.
+    seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1. Other seeds are given as an axis
+        themselves, ``seed=values([7, 8, 9])``, beside one or two others.
     store : a directory, or a URL that fsspec knows, to keep the tiles in; the same call continues an unfinished one and
         reuses a finished one.
     part : (k, n), to compute only part k of n, 1 <= k <= n, beside the calls for the other parts; then the same call without
@@ -93,8 +94,8 @@ def diagram(
     """
     from trainphase import diagrams as module
     from trainphase import overlay, verbs
+    from trainphase.axes import SEED, ensemble
     from trainphase.axes import Axis as AxisType
-    from trainphase.axes import linspace, values
     from trainphase.records import Recipe
 
     request.check_run(steps, starts, dtype)
@@ -109,12 +110,15 @@ def diagram(
     name, factory = request.factory(system)
     axes = [request.axis(system, key, v) for key, v in params.items() if isinstance(v, AxisType)]
     fixed = {k: v for k, v in params.items() if not isinstance(v, AxisType)}
-    if not 1 <= len(axes) <= 2:
-        raise RequestError(f"a diagram has one or two axes, not {len(axes)}; give ranges such as a=0:2.2:512")
+    drawn = [a for a in axes if a.name != SEED] or axes
+    if not 1 <= len(drawn) <= 2:
+        raise RequestError(f"a diagram has one or two axes besides seeds, not {len(drawn)}; give ranges such as a=0:2.2:512")
     if seeds > 1:
-        if "seed" in params:
+        if SEED in params:
             raise RequestError("seed is given twice; leave out either seeds or seed")
-        axes.append((linspace(0, seeds - 1, seeds) if seeds > 2 else values([0, 1])).named("seed"))
+        axes.append(ensemble(seeds))
+    if refine or len(axes) > 2:
+        axes.sort(key=lambda axis: axis.name == SEED)  # an ensemble is the last axis
     points = 1
     for axis in axes:
         points *= len(axis.values)

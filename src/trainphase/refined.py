@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase import boundaries
-from trainphase.axes import Axis
+from trainphase.axes import SEED, Axis
 from trainphase.diagrams import LADDER_TILE, Diagram, Tile, changed, describe, fields_for, identity, native, prepared, scratch
 from trainphase.engine.audit import needed
 from trainphase.engine.lattice import Index, Tiling
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 SCALAR_BATCH, VECTOR_BATCH = 256, 64
 AUDIT = 600
 MOST_LATTICE = 2**27
-SEED = "seed"
 MOST_DRAWN = 200
 
 
@@ -184,6 +183,8 @@ def _check(static: Sequence[str], lattice: Sequence[Axis], shape: tuple[int, ...
     fixed = [name for name in static if name != SEED]
     if fixed:
         raise RequestError(f"{fixed[0]} cannot be refined: each of its values needs a system of its own; leave --refine out")
+    if not lattice:
+        raise RequestError("seed alone has nothing to refine between its values; give another parameter a range too")
     odd = [a.name for a in lattice if a.scale == "list"]
     if odd:
         raise RequestError(f"{odd[0]} is a list of values, between which there is nothing to refine; give a range lo:hi:n")

@@ -149,6 +149,8 @@ def test_seeds_vote_and_one_axis_is_bisected() -> None:
     assert found == [pytest.approx(x, abs=step) for x in (-(1.02**0.5), 1.02**0.5)]
     assert d.evaluations < 3 * 513 / 3
     assert d.plot() is not None
+    named = tp.diagram(Dome, seed=tp.linspace(0, 2, 3), **axis, refine=True, audit=30)
+    np.testing.assert_array_equal(named.codes, d.codes)
 
 
 def test_points_without_a_run_have_no_label_in_any_vocabulary() -> None:
@@ -165,6 +167,7 @@ def test_points_without_a_run_have_no_label_in_any_vocabulary() -> None:
         ({"a": tp.linspace(0, 1, 9), "b": 0.1, "tol": 0.1}, "belongs to a refined diagram"),
         ({"a": tp.linspace(0, 1, 9), "b": 0.1, "audit": 5}, "belongs to a refined diagram"),
         ({"a": tp.linspace(0, 1, 9), "b": 0.1, "refine": True, "tol": 2.0}, "between 0 and 1"),
+        ({"a": 0.1, "b": 0.1, "seed": tp.linspace(0, 2, 3), "refine": True}, "seed alone has nothing to refine"),
         ({"a": tp.linspace(0, 1, 9), "b": tp.linspace(0, 1, 9), "refine": True, "tol": 0.1, "seeds": 2}, "--tol or --seeds"),
     ],
 )

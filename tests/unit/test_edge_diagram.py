@@ -146,6 +146,18 @@ def test_over_seeds() -> None:
         np.testing.assert_array_equal(d.dataset[name].values[:, 2], one.dataset[name].values)
 
 
+def test_an_ensemble_may_begin_anywhere(tmp_path: Path) -> None:
+    plane: dict[str, Any] = {"D": 3, "P": 5, "sigma_z": tp.linspace(0.05, 1.6, 4), "sigma_J": tp.values([0.3, 0.4]), "steps": 400}
+    zero = tp.diagram("quadratic", seeds=3, store=tmp_path / "zero", **plane)
+    # Wherever it is named, the ensemble comes last: it is the same diagram, and nothing is computed again.
+    assert tp.diagram("quadratic", seed=tp.linspace(0, 2, 3), store=tmp_path / "zero", **plane).evaluations == 0
+    later = tp.diagram("quadratic", seed=tp.values([7, 2]), **plane)
+    assert later.dataset["phase"].dims == zero.dataset["phase"].dims and later.codes.shape == (4, 2)
+    for name in ("phase", "curvature", "loss"):
+        np.testing.assert_array_equal(later.dataset[name].sel(seed=2), zero.dataset[name].sel(seed=2))
+    assert not np.array_equal(later.dataset["curvature"].sel(seed=7), zero.dataset["curvature"].sel(seed=2))
+
+
 def test_consensus_leaves_out_what_was_not_computed() -> None:
     none, flat, edge, bad = NOT_COMPUTED, CODE["flat"], CODE["edge-of-stability"], CODE["divergent"]
     phase = xarray.DataArray(
