@@ -96,8 +96,25 @@ class RefinedDiagram(Diagram):
         return super().to_json() | {"refinement": self.refinement}
 
 
+class Chosen:
+    """Computes one batch of points, all of one seed, given by their ``addresses`` (m, axes): a picklable ``index -> record``."""
+
+    def __init__(self, tile: Tile, addresses: np.ndarray, size: int) -> None:
+        self.tile, self.addresses, self.size = tile, addresses, size
+
+    def __call__(self, index: Index) -> dict[str, np.ndarray]:
+        mine = self.addresses
+        values = {a.name: a.values[mine[:, k]] for k, a in enumerate(self.tile.axes)}
+        fixed = {SEED: native(values.pop(SEED)[0])} if SEED in values else {}
+        got = self.tile.records(fixed, values, self.size)
+        for k in range(mine.shape[1]):
+            got[f"i{k}"] = mine[:, k].astype(np.int32)
+        fields = {f.name: f for f in (*self.tile.fields, *_addresses(len(self.tile.axes)))}
+        return {name: _padded(data, self.size, fields[name]) for name, data in got.items()}
+
+
 class Batch:
-    """Computes one batch of chosen points, all of one seed: a picklable callable ``index -> record``.
+    """The batches of a round, as a sweep wants them: a callable ``index -> record``.
 
     ``points`` (m, d) are those of the round, whose first batch is number ``first``; every seed takes them all.
     """
@@ -117,15 +134,12 @@ class Batch:
         mine = self.points[k * self.size : (k + 1) * self.size]
         return np.concatenate([mine, np.full((len(mine), 1), seed)], 1) if self.seeds else mine
 
+    def alone(self, index: Index) -> Chosen:
+        """What computes a batch without the points of the others: a round of a fractal boundary has tens of thousands."""
+        return Chosen(self.tile, self.part(index[0]), self.size)
+
     def __call__(self, index: Index) -> dict[str, np.ndarray]:
-        mine = self.part(index[0])
-        values = {a.name: a.values[mine[:, k]] for k, a in enumerate(self.tile.axes)}
-        fixed = {SEED: native(values.pop(SEED)[0])} if SEED in values else {}
-        got = self.tile.records(fixed, values, self.size)
-        for k in range(mine.shape[1]):
-            got[f"i{k}"] = mine[:, k].astype(np.int32)
-        fields = {f.name: f for f in (*self.tile.fields, *_addresses(len(self.tile.axes)))}
-        return {name: _padded(data, self.size, fields[name]) for name, data in got.items()}
+        return self.alone(index)(index)
 
 
 def _padded(data: np.ndarray, size: int, field: Field) -> np.ndarray:
@@ -246,8 +260,9 @@ class _Rounds:
         return np.concatenate(codes).astype(int).reshape(-1, len(points)).T
 
     def _read(self, k: int, addresses: np.ndarray) -> np.ndarray:
-        kept = self.store.read((k,))
-        there = np.stack([kept[f"i{j}"][: len(addresses)] for j in range(addresses.shape[1])], 1)
+        place = [f"i{j}" for j in range(addresses.shape[1])]
+        kept = self.store.read((k,), ["phase", *place])
+        there = np.stack([kept[name][: len(addresses)] for name in place], 1)
         if not np.array_equal(there, addresses):
             raise StoreError(f"the store {self.store.path} holds other points than are asked for here; give another --store")
         return kept["phase"][: len(addresses)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -14,11 +15,14 @@ import pytest
 import trainphase as tp
 from trainphase import boundaries, refined
 from trainphase.cli import diagram as diagram_command
+from trainphase.diagrams import Tile
 from trainphase.engine import curves
+from trainphase.engine.lattice import Tiling
 from trainphase.engine.sampling import Refine
 from trainphase.engine.store import Store
 from trainphase.errors import RequestError, StoreError, SweepInterrupted
 from trainphase.phase import TRAINING
+from trainphase.records import Recipe
 
 PLANE: dict[str, Any] = {"eps": 0.03, "z": tp.linspace(-0.6012, 0.5987, 129), "T": tp.linspace(0.0013, 2.5, 129)}
 
@@ -110,6 +114,20 @@ def test_boundaries_are_lines_and_stand_in_the_dataset(both: tuple[tp.Diagram, t
     assert doc["refinement"]["lattice"] == 129**2 and doc["refinement"]["audits"] >= 1
     assert sum(row["asked"] for row in doc["refinement"]["audit"]) in range(590, 601)  # 600, shared out in whole numbers
     assert 0.8 < doc["refinement"]["dimension"]["slope"] < 1.2  # lines
+
+
+def test_a_task_carries_its_own_points_alone() -> None:
+    axes = [tp.linspace(0, 1, 99).named("a"), tp.linspace(0, 1, 99).named("b"), tp.linspace(0, 2, 3).named("seed")]
+    tile = Tile(Recipe(Dome, {}), axes, (), Tiling((1,), (1,)), ())
+    points = np.random.default_rng(0).integers(0, 99, (1000, 2))
+    batch = refined.Batch(tile, points, 5, 64)
+    assert len(batch.numbers()) == 3 * 16
+    tasks = {k: batch.alone((k,)) for k in batch.numbers()}
+    for seed in range(3):
+        mine = np.concatenate([tasks[5 + 16 * seed + k].addresses for k in range(16)])
+        np.testing.assert_array_equal(mine, np.c_[points, np.full(1000, seed)])
+    # Beside its 64 addresses of three whole numbers, a task has no more than the names of the recipe and the axes.
+    assert max(len(pickle.dumps(task)) for task in tasks.values()) < 64 * 3 * 8 + 2000
 
 
 def test_an_interrupted_refinement_continues_to_the_same_bytes(tmp_path: Path) -> None:
