@@ -59,6 +59,9 @@ def command(
     output.check_page("--html", html)
     output.check_out(out)
     output.check_store("--store", store)
+    if part is not None and refine:
+        both = f"--part {part[0]}/{part[1]} and --refine exclude each other: what is refined next depends on all parts"
+        raise RequestError(f"{both}; leave one of them out, or share a refinement by --workers or --executor")
     if part is not None and store is None:
         raise RequestError(f"--part {part[0]}/{part[1]} needs a --store that all parts share; give one")
     flags = environment.prepare_jax()
