@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainphase import catalog
-from trainphase._arrays import DTYPES, for_netcdf3
+from trainphase import catalog, request
+from trainphase._arrays import for_netcdf3
 from trainphase.axes import Axis
 from trainphase.errors import RequestError
-from trainphase.phase import third_party
 
 if TYPE_CHECKING:
     from trainphase.diagrams import Diagram
@@ -20,119 +18,11 @@ if TYPE_CHECKING:
     from trainphase.observable import Observable
     from trainphase.tracing import CurveResult
     from trainphase.trajectory import Trajectory
+    from trainphase.verbs import BoundaryResult
 
-
-# Parameters that are lists of numbers.
-LISTS = ("theta", "eigenvalues", "width", "seed")
-# Runs near the edge settle at a rate of |2 - curvature| / 2 per step: this decides curvatures up to 1.997.
-EDGE_STEPS = 16384
 # Of a search for boundaries: points of the scan, width of a result (of networks a share of the range) and horizon. A run of
 # a small network takes a second at this horizon, which is that of a diagram, and its phase is a matter of a percent of lr.
 SCAN, SCAN_REGIME, SCAN_NETWORK = (256, 1e-10, 131072), (9, 0.01, None), (33, 1e-3, 8192)
-
-
-def _factory(system: Any) -> tuple[str, Callable[..., Any]]:
-    """Name and factory of a system named by a string, a class, a factory or an instance."""
-    if isinstance(system, str):
-        info = catalog.system(system)
-        return info.name, info.load()
-    if callable(system):
-        for info in catalog.systems().values():
-            if info.factory.endswith(f":{getattr(system, '__name__', '')}"):
-                return info.name, system
-        return getattr(system, "__name__", type(system).__name__), system
-    name, _ = _factory(type(system))
-    return name, functools.partial(replaced, system)
-
-
-def replaced(system: Any, **params: Any) -> Any:
-    """The instance with some fields set: how an instance serves as its own factory."""
-    import equinox as eqx
-
-    for key in params:
-        if not hasattr(system, key):
-            raise RequestError(f"{type(system).__name__} has no parameter {key!r}; its fields are its parameters")
-    names = list(params)
-    if not names:
-        return system
-    return eqx.tree_at(
-        lambda s: [getattr(s, n) for n in names], system, [params[n] for n in names], is_leaf=lambda x: x is None
-    )
-
-
-def _values(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters, refused when one is neither a number, a word, an axis nor (as a range) a pair of numbers."""
-    import numbers
-
-    import numpy as np
-
-    # A list of numbers is written as text on the command line, where a comma separates the values of an axis.
-    listed = {k for k, v in params.items() if k in LISTS and not isinstance(v, str) and np.ndim(v) == 1}
-    params = {k: ",".join(repr(float(x)) for x in np.asarray(v)) if k in listed else v for k, v in params.items()}
-    for key, value in params.items():
-        pair = isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, numbers.Real) for v in value)
-        fine = value is None or isinstance(value, numbers.Real | str | Axis | Path) or pair or key == "search"
-        if not fine and getattr(value, "shape", None) != ():
-            raise RequestError(f"{key} = {value!r} is no value; give a number, or an axis such as linspace(0, 2, 256)")
-    return dict(params)
-
-
-def _build(factory: Callable[..., Any], name: str, params: Mapping[str, Any]) -> Any:
-    from trainphase.system import Flow, Map
-
-    info = catalog.systems().get(name)
-    for key, value in params.items():
-        known = next((p for p in info.params if p.name == key), None) if info is not None else None
-        if known is not None and known.axis and isinstance(value, str):
-            raise RequestError(f"{key} = {value!r} is no number; {key} must be {known.domain()}")
-    try:
-        system = factory(**params)
-    except TypeError as why:
-        raise RequestError(f"{name} cannot be built from {', '.join(params) or 'nothing'}: {why}") from why
-    if not isinstance(system, Map | Flow):
-        kind = type(system).__name__
-        raise RequestError(f"{name} is a {kind} and neither trainphase.Map nor trainphase.Flow; subclass one of them")
-    return system
-
-
-def _words(system: Any, name: str, vocabulary: str | None) -> str:
-    """The vocabulary asked for, or the first of the system's own."""
-    if vocabulary is None:
-        return system.vocabularies[0]
-    # What another package reads off the survey of a run is offered by every map that has one.
-    theirs = third_party() if "training" in system.vocabularies else ()
-    if vocabulary not in (*system.vocabularies, *theirs):
-        offered = ", ".join((*system.vocabularies, *theirs))
-        raise RequestError(f"vocabulary = {vocabulary!r} does not describe {name}; give {offered}, or leave it out")
-    return vocabulary
-
-
-def _steps(words: str, steps: int | None, usual: int) -> int:
-    """The horizon asked for, or what is usual; of the edge vocabulary more, since runs end when they settle."""
-    if words == "regime" and steps is not None:
-        raise RequestError(f"steps = {steps} is not possible: nets are trained to a target loss; leave steps out")
-    if steps is not None:
-        return steps
-    return max(usual, EDGE_STEPS) if words in ("edge", "regime") else usual
-
-
-def _check(steps: int | None, starts: int, dtype: str) -> None:
-    if steps is not None and steps < 1:
-        raise RequestError(f"steps = {steps} is no horizon; give at least 1, for example 8192")
-    if starts < 1:
-        raise RequestError(f"starts = {starts} is no ensemble; give at least 1, for example 4")
-    if dtype not in DTYPES:
-        raise RequestError(f"dtype = {dtype!r} is unknown; give {' or '.join(DTYPES)}")
-
-
-def _check_refinement(refine: bool, tol: float | None, audit: int | None) -> None:
-    given = "tol" if tol is not None else "audit" if audit is not None else None
-    if given and not refine:
-        raise RequestError(f"{given} belongs to a refined diagram; give refine too, or leave {given} out")
-    if tol is not None and not 0 < tol < 1:
-        raise RequestError(f"tol = {tol:g} is no width in cells; give a number between 0 and 1, for example 1e-3")
-    if audit is not None and audit < 0:
-        raise RequestError(f"audit = {audit} is no number of points; give 0 for no audit, or for example 600")
 
 
 def run(
@@ -159,15 +49,15 @@ def run(
     """
     from trainphase import verbs
 
-    _check(steps, starts, dtype)
-    params = _values(params)
+    request.check_run(steps, starts, dtype)
+    params = request.values(params)
     ranged = [k for k, v in params.items() if isinstance(v, Axis | tuple) and k != "search"]
     if ranged:
         raise RequestError(f"{ranged[0]} is a range, and a run has one value of it; give a number, or use diagram")
-    name, factory = _factory(system)
-    words = _words(built := _build(factory, name, params), name, vocabulary)
+    name, factory = request.factory(system)
+    words = request.words(built := request.build(factory, name, params), name, vocabulary)
     return verbs.run(
-        name, built, _shown(system, params, built), steps=_steps(words, steps, 4096), starts=starts, dtype=dtype,
+        name, built, request.shown(system, params, built), steps=request.horizon(words, steps, 4096), starts=starts, dtype=dtype,
         vocabulary=words, observables=catalog.measured(system, observables), progress=progress, command=command, flags=flags,
     )  # fmt: skip
 
@@ -186,7 +76,8 @@ def diagram(
     params : numbers, or axes made by ``linspace``, ``logspace`` or ``values``; one or two axes.
     starts, dtype, vocabulary, command, flags : as for ``run``; the starts are those at each point.
     steps : horizon; default 8192, for the edge vocabulary 16384.
-    seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1.
+    seeds : with more than one, the diagram gains an axis ``seed`` = 0 .. seeds - 1. Other seeds are given as an axis
+        themselves, ``seed=values([7, 8, 9])``, beside one or two others.
     store : a directory, or a URL that fsspec knows, to keep the tiles in; the same call continues an unfinished one and
         reuses a finished one.
     part : (k, n), to compute only part k of n, 1 <= k <= n, beside the calls for the other parts; then the same call without
@@ -203,39 +94,42 @@ def diagram(
     """
     from trainphase import diagrams as module
     from trainphase import overlay, verbs
+    from trainphase.axes import SEED, ensemble
     from trainphase.axes import Axis as AxisType
-    from trainphase.axes import linspace, values
     from trainphase.records import Recipe
 
-    _check(steps, starts, dtype)
-    _check_refinement(refine, tol, audit)
+    request.check_run(steps, starts, dtype)
+    request.check_refinement(refine, tol, audit)
     if part is not None and (store is None or not 1 <= part[0] <= part[1]):
         raise RequestError(f"part = {part} is not possible: give (k, n) with 1 <= k <= n, and a store that all parts share")
     if part is not None and refine:
         raise RequestError("part and refine exclude each other: what is refined next depends on all parts; leave one of them out")
     if seeds < 1:
         raise RequestError(f"seeds = {seeds} is no ensemble; give at least 1")
-    params = _values(params)
-    name, factory = _factory(system)
-    axes = [_named(system, key, v) for key, v in params.items() if isinstance(v, AxisType)]
+    params = request.values(params)
+    name, factory = request.factory(system)
+    axes = [request.axis(system, key, v) for key, v in params.items() if isinstance(v, AxisType)]
     fixed = {k: v for k, v in params.items() if not isinstance(v, AxisType)}
-    if not 1 <= len(axes) <= 2:
-        raise RequestError(f"a diagram has one or two axes, not {len(axes)}; give ranges such as a=0:2.2:512")
+    drawn = [a for a in axes if a.name != SEED] or axes
+    if not 1 <= len(drawn) <= 2:
+        raise RequestError(f"a diagram has one or two axes besides seeds, not {len(drawn)}; give ranges such as a=0:2.2:512")
     if seeds > 1:
-        if "seed" in params:
+        if SEED in params:
             raise RequestError("seed is given twice; leave out either seeds or seed")
-        axes.append((linspace(0, seeds - 1, seeds) if seeds > 2 else values([0, 1])).named("seed"))
+        axes.append(ensemble(seeds))
+    if refine or len(axes) > 2:
+        axes.sort(key=lambda axis: axis.name == SEED)  # an ensemble is the last axis
     points = 1
     for axis in axes:
         points *= len(axis.values)
-    sample = _build(factory, name, {**fixed, **{a.name: module.native(a.values[-1]) for a in axes}})
-    words = _words(sample, name, vocabulary)
+    sample = request.build(factory, name, {**fixed, **{a.name: module.native(a.values[-1]) for a in axes}})
+    words = request.words(sample, name, vocabulary)
     samples = 0 if refine else module.samples_for(points, starts)
     observe = tuple(catalog.observable(o).name for o in dict.fromkeys(observables))
-    recipe = Recipe(factory, fixed, _steps(words, steps, 8192), starts, dtype, samples, words, observe)
-    shown = {k: v for k, v in _shown(system, fixed, sample).items() if k not in {a.name for a in axes}}
+    recipe = Recipe(factory, fixed, request.horizon(words, steps, 8192), starts, dtype, samples, words, observe)
+    shown = {k: v for k, v in request.shown(system, fixed, sample).items() if k not in {a.name for a in axes}}
     if not isinstance(system, str) and not callable(system):
-        shown = _fields(system) | shown
+        shown = request.fields(system) | shown
     code = getattr(system, "sha256", None)
     if code is not None:  # of a user's file, which decides the numbers too
         shown["file_sha256"] = code
@@ -252,7 +146,7 @@ def boundary(
     system: Any, *, tol: float | None = None, points: int | None = None, steps: int | None = None, starts: int = 4,
     of: str = "phase", dtype: str = "float64", vocabulary: str | None = None, near: tuple[float, float] | None = None,
     between: tuple[str, str] | None = None, report: Callable[[int, int], None] | None = None, **params: Any,
-) -> Any:  # fmt: skip
+) -> BoundaryResult | CurveResult:  # fmt: skip
     """The values of one parameter at which the phase changes, or one boundary in the plane of two.
 
     Parameters
@@ -276,15 +170,15 @@ def boundary(
     from trainphase.axes import check_tolerance
     from trainphase.records import Recipe
 
-    _check(steps, starts, dtype)
+    request.check_run(steps, starts, dtype)
     if of not in ("phase", "period"):
         raise RequestError(f"of = {of!r} is unknown; give phase or period")
     if tol is not None and not tol > 0:
         raise RequestError(f"tol = {tol} is no width; give a number above 0, for example 1e-9")
     if points is not None and points < 2:
         raise RequestError(f"points = {points} make no scan; give at least 2, for example 256")
-    params = _values(params)
-    name, factory = _factory(system)
+    params = request.values(params)
+    name, factory = request.factory(system)
     ranges = {k: v for k, v in params.items() if isinstance(v, Axis | tuple) and k != "search"}
     if len(ranges) == 2:
         return _curve(name, factory, params, of=of, tol=tol, points=points, steps=steps, starts=starts, dtype=dtype,
@@ -296,8 +190,8 @@ def boundary(
     (key, value), = ranges.items()
     lo, hi = (value.lo, value.hi) if isinstance(value, Axis) else value
     fixed = {k: v for k, v in params.items() if k not in ranges}
-    sample = _build(factory, name, {**fixed, key: float(hi)})
-    words, network = _words(sample, name, vocabulary), getattr(sample, "costly", False)
+    sample = request.build(factory, name, {**fixed, key: float(hi)})
+    words, network = request.words(sample, name, vocabulary), getattr(sample, "costly", False)
     usual = SCAN_REGIME if words == "regime" else SCAN_NETWORK if network else SCAN
     points, tol = points or usual[0], tol or usual[1] * ((hi - lo) if network else 1.0)
     # A range that is empty is refused first.
@@ -305,7 +199,7 @@ def boundary(
     check_tolerance(f"tol = {tol:g}", tol, lo, hi)
     if of == "period" and words != "training":
         raise RequestError(f"of = 'period' needs the training vocabulary, and {name} is read in {words}; leave of out")
-    horizon = _steps(words, steps, usual[2] or SCAN[2])
+    horizon = request.horizon(words, steps, usual[2] or SCAN[2])
     recipe = Recipe(factory, fixed, horizon, starts, dtype, samples=0, vocabulary=words)
     return verbs.boundary(name, recipe, axis, tol=tol, points=axis.n, of=of, report=report)
 
@@ -328,8 +222,8 @@ def _curve(
             log = isinstance(value, Axis) and value.scale == "log"
             axes.append(Axis(key, float(lo), float(hi), 2, "log" if log else "linear"))
     fixed = {k: v for k, v in params.items() if k not in {a.name for a in axes}}
-    words = _words(_build(factory, name, {**fixed, **{a.name: float(a.hi) for a in axes}}), name, vocabulary)
-    recipe = Recipe(factory, fixed, _steps(words, steps, 16384), starts, dtype, samples=0, vocabulary=words)
+    words = request.words(request.build(factory, name, {**fixed, **{a.name: float(a.hi) for a in axes}}), name, vocabulary)
+    recipe = Recipe(factory, fixed, request.horizon(words, steps, 16384), starts, dtype, samples=0, vocabulary=words)
     return tracing.boundary(
         name, recipe, (axes[0], axes[1]), tol=tol or 1e-10, near=near, between=between, scan=points or tracing.SCAN,
         report=report,
@@ -358,43 +252,3 @@ def save(dataset: Any, path: str | Path) -> None:
         raise RequestError(f"{target} cannot be written ({why.strerror or why}); give another place") from why
 
 
-def _named(system: Any, key: str, axis: Axis) -> Axis:
-    units = "1"
-    if isinstance(system, str):
-        units = catalog.system(system).param(key).units
-    return axis.named(key, units)
-
-
-def _shown(system: Any, params: Mapping[str, Any], built: Any) -> dict[str, Any]:
-    """The parameters as results state them: for a system of the catalogue with the defaults that were not given, without
-    those that the system as it was ``built`` makes no use of.
-    """
-    given = {k: v for k, v in params.items() if k not in ("data_dir", "search")}
-    if not isinstance(system, str):
-        return given
-    defaults = {p.name: p.default for p in catalog.system(system).params if p.default is not None}
-    return {k: v for k, v in (defaults | given).items() if k not in getattr(built, "unused", ())}
-
-
-def _fields(system: Any) -> dict[str, Any]:
-    """The parameters of an instance: its scalar fields, and a checksum of everything else that decides its numbers."""
-    import dataclasses
-
-    import jax
-    import numpy as np
-
-    from trainphase._arrays import checksum
-
-    named = {f.name: getattr(system, f.name) for f in dataclasses.fields(system)}
-    shown: dict[str, Any] = {k: v for k, v in named.items() if isinstance(v, bool | str)}
-    large = []
-    for key, value in named.items():
-        if hasattr(value, "checksum"):
-            shown[key] = value.checksum()
-        elif value is not None and key not in shown:
-            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(value) if hasattr(leaf, "__array__") or np.isscalar(leaf)]
-            if len(leaves) == 1 and leaves[0].ndim == 0 and leaves[0].dtype.kind in "fiu":
-                shown[key] = float(leaves[0])
-            else:
-                large += leaves
-    return shown | ({"arrays": checksum(*large)} if large else {})

@@ -11,6 +11,8 @@ import numpy as np
 from trainphase.errors import RequestError
 
 SCALES = ("linear", "log", "list")
+# The parameter over which a diagram repeats: its values are an ensemble, and no axis of a figure.
+SEED = "seed"
 
 
 @dataclass(frozen=True)
@@ -110,3 +112,9 @@ def values(items: Sequence[float]) -> Axis:
     if not listed:
         raise RequestError("axis: the list of values is empty; give at least one value")
     return Axis("", min(listed), max(listed), len(listed), "list", listed=listed)
+
+
+def ensemble(count: int, first: int = 0) -> Axis:
+    """The axis of so many seeds, from ``first`` on."""
+    seeds = linspace(first, first + count - 1, count) if count > 2 else values(range(first, first + count))
+    return seeds.named(SEED)

@@ -88,7 +88,9 @@ def _minimal(system: Map, root: jax.Array, period: jax.Array, longest: jax.Array
     return jnp.where(least == 0, period, jnp.minimum(least, period))
 
 
-def _judge(system: Map, tail: jax.Array, period: jax.Array, longest: jax.Array) -> dict[str, jax.Array]:
+def _judge(
+    system: Map, start: jax.Array, tail: jax.Array, period: jax.Array, longest: jax.Array
+) -> dict[str, jax.Array]:
     """Look for a cycle of the period from the end of the tail; tell its multiplier and whether the run closes in on it."""
     scale = jnp.max(jnp.abs(tail))
     root, step = _newton(system, tail[-1], period, longest)
@@ -98,8 +100,10 @@ def _judge(system: Map, tail: jax.Array, period: jax.Array, longest: jax.Array) 
     _, multiplier = _iterate(system, root, true_period, longest)
     first, last = _distance(system, tail, root, true_period, longest)
     # A run on the cycle stays within rounding of it; a run on its way has come closer over the tail: by a clear factor,
-    # or, next to a boundary, by little but from nearby.
-    close = (last <= 1e-9 * scale) | (last < 0.9 * first) | ((last < first) & (last <= 0.1 * scale))
+    # or, next to a boundary, by little but from nearby. Near is meant by the size of the run: where the fixed point is 0,
+    # that of the tail is the distance itself.
+    size = jnp.maximum(scale, jnp.abs(start))
+    close = (last <= 1e-9 * size) | (last < 0.9 * first) | ((last < first) & (last <= 0.1 * size))
     # Where a cycle is born at the flip of a shorter one, it is a triple root of f^p(x) = x and known to the cube root of
     # rounding only; its computed multiplier falls short of 1 by up to 1e-9 although the cycle does not exist.
     newborn = (true_period % 2 == 0) & (multiplier > 0)
@@ -114,11 +118,13 @@ def _judge(system: Map, tail: jax.Array, period: jax.Array, longest: jax.Array) 
 
 
 @partial(jax.jit, static_argnames=("batched",))
-def judge(system: Map, tails: jax.Array, periods: jax.Array, batched: tuple[str, ...]) -> dict[str, jax.Array]:
-    """Judge one candidate period per lane; a candidate of 0 is skipped. ``tails`` has shape (lanes, TAIL)."""
+def judge(
+    system: Map, starts: jax.Array, tails: jax.Array, periods: jax.Array, batched: tuple[str, ...]
+) -> dict[str, jax.Array]:
+    """Judge one candidate period per lane; a candidate of 0 is skipped. ``starts`` (lanes,), ``tails`` (lanes, TAIL)."""
     longest = jnp.max(periods)
     axes = batch_axes(system, batched)
-    return jax.vmap(_judge, in_axes=(axes, 0, 0, None))(system, tails, periods, longest)
+    return jax.vmap(_judge, in_axes=(axes, 0, 0, 0, None))(system, starts, tails, periods, longest)
 
 
 def _candidates(recurrence: np.ndarray) -> np.ndarray:
@@ -137,7 +143,7 @@ def _candidates(recurrence: np.ndarray) -> np.ndarray:
 
 
 def stable_cycle(
-    system: Map, tails: np.ndarray, recurrence: np.ndarray, wanted: np.ndarray, batched: tuple[str, ...]
+    system: Map, starts: np.ndarray, tails: np.ndarray, recurrence: np.ndarray, wanted: np.ndarray, batched: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     """The stable cycle that each wanted lane approaches, if any.
 
@@ -147,7 +153,8 @@ def stable_cycle(
 
     Parameters
     ----------
-    tails : (lanes, TAIL) states of scalar maps; recurrence : (lanes, 64); wanted : (lanes,) bool.
+    starts : (lanes,) states of scalar maps that the runs began from; tails : (lanes, TAIL) states; recurrence : (lanes, 64);
+        wanted : (lanes,) bool.
 
     Returns arrays of shape (lanes,): ``period`` (0 where none was found), ``multiplier``, ``root``.
     """
@@ -164,7 +171,7 @@ def stable_cycle(
         todo, candidates = todo[on], candidates[on]
         if todo.size == 0:
             break
-        got = _judge_some(system, tails, todo, candidates[:, rank], batched)
+        got = _judge_some(system, starts, tails, todo, candidates[:, rank], batched)
         hit = got["found"]
         for name in out:
             out[name][todo[hit]] = got[name][hit]
@@ -173,7 +180,7 @@ def stable_cycle(
 
 
 def _judge_some(
-    system: Map, tails: np.ndarray, lanes: np.ndarray, periods: np.ndarray, batched: tuple[str, ...]
+    system: Map, starts: np.ndarray, tails: np.ndarray, lanes: np.ndarray, periods: np.ndarray, batched: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     """Judge some of the lanes, padded to a power of four so that few programs are compiled."""
     size = 64
@@ -184,5 +191,5 @@ def _judge_some(
     if batched:
         fields = [np.asarray(getattr(system, name))[padded] for name in batched]
         system = eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, fields)
-    got = judge(system, tails[padded], asked, batched)
+    got = judge(system, starts[padded], tails[padded], asked, batched)
     return {k: np.asarray(v)[: lanes.size] for k, v in got.items()}

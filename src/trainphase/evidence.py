@@ -43,13 +43,13 @@ def _lanes(system: Map, batched: tuple[str, ...], starts: int, points: int) -> t
     return system, _begin(system, u, batched)
 
 
-def _cycle_evidence(system: Map, reading: Arrays, batched: tuple[str, ...]) -> Arrays:
+def _cycle_evidence(system: Map, states: Any, reading: Arrays, batched: tuple[str, ...]) -> Arrays:
     """For scalar maps: the stable cycle that each lane approaches, unless it escaped or is clearly chaotic."""
     lam, se = reading["lyapunov"], reading["lyapunov_se"]
     with np.errstate(invalid="ignore"):
         wanted = ~reading["escaped"] & ~(lam > SIGMAS * se + 1e-3)
-    tails = reading["tail"][..., 0]
-    return cycles.stable_cycle(system, tails, reading["recurrence"], wanted, batched)
+    (starts,), tails = jax.tree.leaves(states), reading["tail"][..., 0]
+    return cycles.stable_cycle(system, starts, tails, reading["recurrence"], wanted, batched)
 
 
 def _repeat_evidence(reading: Arrays) -> Arrays:
@@ -117,7 +117,7 @@ def gather(
         reading = {k: np.asarray(v) for k, v in raw[when].items()}
         reading["tail"] = np.moveaxis(reading["tail"], 1, 0)
         if scalar:
-            found = _cycle_evidence(lanes, reading, batched)
+            found = _cycle_evidence(lanes, states, reading, batched)
             reading |= {"cycle": found["period"], "multiplier": found["multiplier"]}
             # An orbit that repeats to rounding on no stable cycle sits on an unstable one: no chaos, whatever its exponent.
             size = np.max(np.abs(reading["tail"][..., 0]), axis=1)

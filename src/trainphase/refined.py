@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase import boundaries
-from trainphase.axes import Axis
+from trainphase.axes import SEED, Axis
 from trainphase.diagrams import LADDER_TILE, Diagram, Tile, changed, describe, fields_for, identity, native, prepared, scratch
+from trainphase.engine.audit import needed
 from trainphase.engine.lattice import Index, Tiling
-from trainphase.engine.sampling import Refine, Refined
+from trainphase.engine.sampling import AUDIT_ROOM, Refine, Refined
 from trainphase.engine.store import Field, Store
 from trainphase.engine.sweep import Progress, sweep
 from trainphase.errors import RequestError, StoreError, TrainphaseError
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 SCALAR_BATCH, VECTOR_BATCH = 256, 64
 AUDIT = 600
 MOST_LATTICE = 2**27
-SEED = "seed"
 MOST_DRAWN = 200
 
 
@@ -96,8 +96,25 @@ class RefinedDiagram(Diagram):
         return super().to_json() | {"refinement": self.refinement}
 
 
+class Chosen:
+    """Computes one batch of points, all of one seed, given by their ``addresses`` (m, axes): a picklable ``index -> record``."""
+
+    def __init__(self, tile: Tile, addresses: np.ndarray, size: int) -> None:
+        self.tile, self.addresses, self.size = tile, addresses, size
+
+    def __call__(self, index: Index) -> dict[str, np.ndarray]:
+        mine = self.addresses
+        values = {a.name: a.values[mine[:, k]] for k, a in enumerate(self.tile.axes)}
+        fixed = {SEED: native(values.pop(SEED)[0])} if SEED in values else {}
+        got = self.tile.records(fixed, values, self.size)
+        for k in range(mine.shape[1]):
+            got[f"i{k}"] = mine[:, k].astype(np.int32)
+        fields = {f.name: f for f in (*self.tile.fields, *_addresses(len(self.tile.axes)))}
+        return {name: _padded(data, self.size, fields[name]) for name, data in got.items()}
+
+
 class Batch:
-    """Computes one batch of chosen points, all of one seed: a picklable callable ``index -> record``.
+    """The batches of a round, as a sweep wants them: a callable ``index -> record``.
 
     ``points`` (m, d) are those of the round, whose first batch is number ``first``; every seed takes them all.
     """
@@ -117,15 +134,12 @@ class Batch:
         mine = self.points[k * self.size : (k + 1) * self.size]
         return np.concatenate([mine, np.full((len(mine), 1), seed)], 1) if self.seeds else mine
 
+    def alone(self, index: Index) -> Chosen:
+        """What computes a batch without the points of the others: a round of a fractal boundary has tens of thousands."""
+        return Chosen(self.tile, self.part(index[0]), self.size)
+
     def __call__(self, index: Index) -> dict[str, np.ndarray]:
-        mine = self.part(index[0])
-        values = {a.name: a.values[mine[:, k]] for k, a in enumerate(self.tile.axes)}
-        fixed = {SEED: native(values.pop(SEED)[0])} if SEED in values else {}
-        got = self.tile.records(fixed, values, self.size)
-        for k in range(mine.shape[1]):
-            got[f"i{k}"] = mine[:, k].astype(np.int32)
-        fields = {f.name: f for f in (*self.tile.fields, *_addresses(len(self.tile.axes)))}
-        return {name: _padded(data, self.size, fields[name]) for name, data in got.items()}
+        return self.alone(index)(index)
 
 
 def _padded(data: np.ndarray, size: int, field: Field) -> np.ndarray:
@@ -170,6 +184,7 @@ def compute(
     describe(dataset, name, recipe, params, provenance)
     lines, triples, polish = _lines(dataset["phase"].values, lattice, recipe, tile, batch, options)
     summary = _summary(refined, recipe.words) | {"triple_points": triples, "polish": polish}
+    summary["unheard"] = _unheard(refined, options.audit)
     dataset.attrs["refinement"] = json.dumps(plain(summary), sort_keys=True)
     _keep_lines(dataset, lines, lattice, recipe.words)
     return RefinedDiagram(
@@ -182,6 +197,8 @@ def _check(static: Sequence[str], lattice: Sequence[Axis], shape: tuple[int, ...
     fixed = [name for name in static if name != SEED]
     if fixed:
         raise RequestError(f"{fixed[0]} cannot be refined: each of its values needs a system of its own; leave --refine out")
+    if not lattice:
+        raise RequestError("seed alone has nothing to refine between its values; give another parameter a range too")
     odd = [a.name for a in lattice if a.scale == "list"]
     if odd:
         raise RequestError(f"{odd[0]} is a list of values, between which there is nothing to refine; give a range lo:hi:n")
@@ -243,8 +260,9 @@ class _Rounds:
         return np.concatenate(codes).astype(int).reshape(-1, len(points)).T
 
     def _read(self, k: int, addresses: np.ndarray) -> np.ndarray:
-        kept = self.store.read((k,))
-        there = np.stack([kept[f"i{j}"][: len(addresses)] for j in range(addresses.shape[1])], 1)
+        place = [f"i{j}" for j in range(addresses.shape[1])]
+        kept = self.store.read((k,), ["phase", *place])
+        there = np.stack([kept[name][: len(addresses)] for name in place], 1)
         if not np.array_equal(there, addresses):
             raise StoreError(f"the store {self.store.path} holds other points than are asked for here; give another --store")
         return kept["phase"][: len(addresses)]
@@ -301,6 +319,20 @@ def _summary(refined: Refined, words: Vocabulary) -> dict[str, Any]:
             for r in refined.audit
         ],
     }  # fmt: skip
+
+
+def _unheard(refined: Refined, wanted: int) -> str | None:
+    """Why inferred points of some label, or of all, were not audited, with the remedy; None where all labels were heard."""
+    inferred = set(np.unique(refined.labels[~refined.known]).tolist())
+    silent = inferred - {row.label for row in refined.audit if row.asked}
+    need, size = needed(len(inferred)), refined.labels.size
+    if wanted == 0 or not silent:
+        return None
+    lacks = f"{len(silent)} of {len(inferred)} labels had no audited point"
+    if size // AUDIT_ROOM < need:
+        room = f"{size} lattice points allow an audit of {size // AUDIT_ROOM}"
+        return f"{lacks}: {room}; give ranges of at least {AUDIT_ROOM * need} points in all, or leave refine out"
+    return f"{lacks}: an audit of {wanted} is too small; give at least {need}" if wanted < need else lacks
 
 
 def _lines(

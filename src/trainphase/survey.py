@@ -76,15 +76,21 @@ def split_exponent(v: jax.Array) -> tuple[jax.Array, jax.Array]:
     return lax.bitcast_convert_type(mantissa, v.dtype), exponent - bias
 
 
+def _is_number(state: State, lanes: int = 0) -> bool:
+    """True when the state is a single number, behind so many axes of lanes."""
+    leaves = jax.tree.leaves(state)
+    return len(leaves) == 1 and leaves[0].ndim == lanes
+
+
 def _norm(v: State) -> jax.Array:
     leaves = jax.tree.leaves(v)
-    if len(leaves) == 1 and leaves[0].ndim == 0:
+    if _is_number(v):
         return jnp.abs(leaves[0])
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in leaves))
 
 
 def _rescale(v: State, norm: jax.Array) -> State:
-    if jax.tree.leaves(v)[0].ndim == 0 and len(jax.tree.leaves(v)) == 1:
+    if _is_number(v):
         return jax.tree.map(jnp.ones_like, v)
     safe = jnp.where(norm > 0, norm, 1.0)
     return jax.tree.map(lambda leaf: leaf / safe, v)
@@ -133,9 +139,8 @@ def _leg(system: Map, carry: Carry, blocks: jax.Array, count: bool) -> tuple[Car
 
 def _signature(system: Map, state: State) -> jax.Array:
     """A few numbers that tell states of a cycle apart: the state of a scalar map, else four fixed projections."""
-    leaves = jax.tree.leaves(state)
-    if len(leaves) == 1 and leaves[0].ndim == 0:
-        return leaves[0][None]
+    if _is_number(state):
+        return jax.tree.leaves(state)[0][None]
     z = jnp.ravel(system.residual(state))
     if z.size <= 4:
         return z
@@ -216,7 +221,7 @@ def survey_lane(system: Map, state: State, blocks: jax.Array, count: bool) -> di
     carry = Carry(state, direction, loss, loss, zero, jnp.zeros_like(loss), zero)
     carry, _ = _leg(system, carry, blocks, count)
     # A vector state that closes in on a cycle is recognised by its approach, which takes an earlier look to compare.
-    quarter = {"swing": _swing(system, carry.state)} | ({"tail": _tail(system, carry.state)} if size > 1 else {})
+    quarter = {"swing": _swing(system, carry.state)} | ({} if _is_number(state) else {"tail": _tail(system, carry.state)})
     carry, second = _leg(system, carry, blocks, count)
     half = _reading(system, carry, second, blocks) | {"swing_before": quarter["swing"]}
     carry, rest = _leg(system, carry, 2 * blocks, count)
@@ -285,7 +290,7 @@ def survey(system: Map, states: State, blocks: jax.Array, batched: tuple[str, ..
         out_axes[when]["tail"] = 1
     out = over_lanes(lane, system, batched, states, out_axes=out_axes)
     # A scalar map's cycle is confirmed by Newton's method, so fewer points need to repeat before one is suspected.
-    scalar = jax.tree.leaves(states)[0].ndim == 1
+    window = 16 if _is_number(states, lanes=1) else 64
     for when in looks:
-        out[when]["recurrence"] = recurrence(out[when]["tail"], 16 if scalar else 64)
+        out[when]["recurrence"] = recurrence(out[when]["tail"], window)
     return out

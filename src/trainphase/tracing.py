@@ -142,13 +142,13 @@ def boundary(
     """Follow one boundary in the plane of two parameters; see :func:`trainphase.boundary`."""
     words = recipe.words
     if words is REGIME:
-        raise RequestError(f"each point of {name} is a ladder of nets, too dear to follow a boundary; give one range")
+        raise _too_dear(name, "a ladder of nets", axes)
     system = recipe.build(**recipe.fixed, **{a.name: float(a.lo) if a.lo > 0 else float(a.hi) for a in axes})
+    if getattr(system, "costly", False):
+        raise _too_dear(name, "the training of a network", axes)
     for axis in axes:
         if not batchable(system, axis.name):
             raise RequestError(f"{axis.name} cannot be searched: it changes the shape of the system; use diagram instead")
-    if getattr(system, "costly", False):
-        raise RequestError(f"each point of {name} is the training of a network, too dear to follow a boundary; give one range")
     _check(axes, tol, near, between, words)
     plane = _Plane(recipe, system, axes, report)
     pair = None if between is None else (words.index(between[0]), words.index(between[1]))
@@ -169,6 +169,11 @@ def boundary(
             name, axes, None, empty, empty[:, 0], False, None, (), np.nan, None, (), found, words.name, plane.asked
         )  # fmt: skip
     return _result(name, plane, got, found, step)
+
+
+def _too_dear(name: str, what: str, axes: tuple[Axis, Axis]) -> RequestError:
+    one = f"give {axes[0].name} or {axes[1].name} one value, or use diagram"
+    return RequestError(f"each point of {name} is {what}, too dear to follow a boundary in a plane; {one}")
 
 
 def _check(

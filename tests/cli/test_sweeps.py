@@ -115,6 +115,19 @@ def test_a_diagram_with_a_hole_is_shown_and_ends_with_1(tmp_path, capsys, well):
     assert asked(capsys, f"status {tmp_path}/s")[0]["complete"] is True
 
 
+def test_a_refinement_ends_at_a_batch_that_fails_and_goes_on_when_that_is_put_right(tmp_path, capsys, well):
+    line = f"diagram {well}:Well lr=0.1:2:257 --steps 512 --refine --audit 0 --store {tmp_path}/s"
+    (tmp_path / "broken").touch()
+    assert main(shlex.split(line)) == 1
+    out, err = capsys.readouterr()
+    said = [text for text in err.splitlines() if text.startswith("trainphase: ")]
+    assert out == "" and len(said) == 1
+    assert "1 of 1 batches of points could not be computed (ZeroDivisionError: no such step)" in said[0]
+    assert "put that right and give the same command again to continue" in said[0]
+    (tmp_path / "broken").unlink()
+    assert asked(capsys, line)[0]["refinement"]["points"] > 0
+
+
 def test_own_systems_from_a_file(tmp_path, capsys, well):
     doc, _ = asked(capsys, f"run {well}:Well lr=0.4")
     assert doc["system"] == "well.py:Well" and doc["phase"] == "catapult"  # no path of this machine
@@ -140,6 +153,7 @@ def test_an_own_system_on_dask_has_the_bytes_of_one_process(tmp_path, capsys, we
         (f"{LINE} --store s --part 0/3", "--part 0/3 is not possible; give k/n with k from 1 to n"),
         (f"{LINE} --store s --part 3", "--part 3 is not possible"),
         (f"{LINE} --part 1/3", "needs a --store that all parts share"),
+        (f"{LINE} --part 1/3 --refine", "--part 1/3 and --refine exclude each other"),
         (f"{LINE} --executor cluster", "--executor cluster is unknown; give local, dask, or a scheduler such as tcp://"),
         (f"{LINE} --executor tcp://h:1 --workers 2", "--workers 2 is not possible: tcp://h:1 has those that were started"),
         (f"{LINE} --executor dask --store memory://x", "is in the memory of one process"),

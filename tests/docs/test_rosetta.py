@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from trainphase.api import replaced
 from trainphase.figures import rosetta
+from trainphase.request import replaced
 
 SCRIPT = "write_rosetta"
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import searched
 
 import trainphase as tp
 from trainphase.theory import cubic
@@ -36,13 +37,13 @@ TANGENCY = 1e-6
 
 @cache
 def whole(points: int = 256) -> BoundaryResult:
-    return tp.boundary("cubic", a=(0.5, 2.2), points=points)
+    return searched.along("cubic", a=(0.5, 2.2), points=points)
 
 
 @cache
 def short(lo: float, hi: float) -> BoundaryResult:
     """A cheaper search: an eighth of the points and horizon."""
-    return tp.boundary("cubic", a=(lo, hi), points=64, steps=16384)
+    return searched.along("cubic", a=(lo, hi), points=64, steps=16384)
 
 
 def honest(result: BoundaryResult) -> None:
@@ -87,18 +88,18 @@ def test_planted_fault_another_constant_is_seen() -> None:
 @pytest.mark.parametrize(("lo", "hi", "points"), [(0.5, 2.2, 32), (0.5, 2.2, 64), (1.0, 1.5, 64)])
 def test_the_accumulation_point_does_not_depend_on_the_scan(lo: float, hi: float, points: int) -> None:
     """Windows above the accumulation point hold scan points of some scans; their ends are not the boundary."""
-    result = tp.boundary("cubic", a=(lo, hi), points=points, steps=32768)
+    result = searched.along("cubic", a=(lo, hi), points=points, steps=32768)
     (c,) = [c for c in result.crossings if c.between == ("periodic", "chaotic")]
     assert abs(c.at - cubic.A_ACCUMULATION) < 2e-5
 
 
 def test_a_coarse_scan_drops_none_of_the_labels_it_meets() -> None:
-    result = tp.boundary("cubic", a=(0.5, 2.2), points=3, steps=16384)
+    result = searched.along("cubic", a=(0.5, 2.2), points=3, steps=16384)
     assert [c.between for c in result.crossings] == list(EXACT)
 
 
 def test_a_wide_tolerance_is_kept_and_honest() -> None:
-    result = tp.boundary("cubic", a=(0.7, 1.2), points=16, steps=4096, tol=1e-4)
+    result = searched.along("cubic", a=(0.7, 1.2), points=16, steps=4096, tol=1e-4)
     assert [c.between for c in result.crossings] == [("monotonic", "catapult"), ("catapult", "periodic")]
     for c in result.crossings:
         assert c.theory is not None and abs(c.at - c.theory) <= c.width / 2 + ROUNDING and c.width <= 1e-4
@@ -157,7 +158,7 @@ def test_the_end_of_the_period_3_cascade() -> None:
 
 @pytest.fixture(scope="module")
 def doublings() -> BoundaryResult:
-    return tp.boundary("cubic", a=(0.9, 1.3), points=64, steps=32768, of="period")
+    return searched.along("cubic", a=(0.9, 1.3), points=64, steps=32768, of="period")
 
 
 @pytest.mark.parametrize("low", [1, 2, 4, 8])
@@ -178,7 +179,7 @@ def test_the_cascade_holds_nothing_else(doublings: BoundaryResult) -> None:
 
 def test_periods_over_the_whole_range_are_sound() -> None:
     """Inside chaos there is no period: a change of period is a point, or it is not listed."""
-    result = tp.boundary("cubic", a=(0.5, 2.2), points=128, steps=16384, of="period")
+    result = searched.along("cubic", a=(0.5, 2.2), points=128, steps=16384, of="period")
     honest(result)
     for c in result.crossings:
         assert c.width < 1e-6, f"{c.between} at {c.at} is no point"
@@ -239,7 +240,7 @@ def test_a_range_that_starts_in_a_window_does_not_borrow_a_constant() -> None:
 
 def test_a_single_run_does_not_borrow_the_constants_of_the_ensemble() -> None:
     """From z0 = 0.1 the loss first rises at another a than from the worst of all starts: |f(z0)| = |z0|."""
-    result = tp.boundary("cubic", a=(0.5, 0.999), z0=0.1, points=64, steps=4096)
+    result = searched.along("cubic", a=(0.5, 0.999), z0=0.1, points=64, steps=4096)
     (c,) = [c for c in result.crossings if c.between == ("monotonic", "catapult")]
     assert abs(c.at - cubic.A_CATAPULT) > 0.05
     assert c.theory is None or abs(c.at - c.theory) < 1e-6
@@ -258,7 +259,7 @@ def test_the_document() -> None:
 
 
 def test_an_axis_is_scanned_at_its_own_points() -> None:
-    result = tp.boundary("cubic", a=tp.linspace(0.1, 0.7, 20), steps=512)
+    result = searched.along("cubic", a=tp.linspace(0.1, 0.7, 20), steps=512)
     assert result.evaluations == 20
 
 

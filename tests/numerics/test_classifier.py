@@ -20,7 +20,7 @@ from trainphase.classifiers import RULES, read, training
 from trainphase.evidence import gather
 from trainphase.phase import TRAINING, VOCABULARIES
 from trainphase.records import Recipe, answer, with_values
-from trainphase.systems import Cubic, phase_retrieval
+from trainphase.systems import Cubic, LinearNet, phase_retrieval
 from trainphase.testing import check_classifier
 from trainphase.theory import cubic
 
@@ -226,6 +226,18 @@ def test_at_the_edge_exactly_nothing_is_decided() -> None:
     assert tp.run("cubic", a=1.0, z0=0.3, steps=65536).phase == "undecided"
 
 
+@pytest.mark.parametrize("steps", [8192, 131072])
+def test_a_run_that_closes_in_on_zero_is_on_no_cycle(steps: int) -> None:
+    """From z0 the state is z itself, and its fixed point 0: how near the run is shows only beside where it began."""
+    beside = np.array([1e-4, 1e-5, 1e-6, 1e-7])
+    a = np.concatenate([[1e-4, 1e-3], 1 - beside, 1 + beside])
+    got = answer(Recipe(Cubic, {"z0": 0.5}, steps, 1, samples=0), Cubic(1.0, 0.5), {"a": a})
+    assert LABELS[got["phase"]].tolist() == ["monotonic"] * 2 + ["catapult"] * 4 + ["periodic"] * 4
+    assert got["period"].tolist() == [1] * 6 + [2] * 4
+    # The multiplier of z = 0 is 1 - 2 a, exactly but for the rounding of the product.
+    np.testing.assert_allclose(got["multiplier"][:6], 1 - 2 * a[:6], rtol=1e-12)
+
+
 def test_on_an_unstable_fixed_point_a_run_is_not_chaotic() -> None:
     """z0 = -a stays there for ever: one point, no chaos, whatever the growth of a tangent vector."""
     run = tp.run("cubic", a=1.1, z0=-1.1)
@@ -238,6 +250,19 @@ def test_on_an_unstable_fixed_point_a_run_is_not_chaotic() -> None:
 def test_rounding_is_no_catapult(a: float, z0: float) -> None:
     """From a small start the loss falls by (1 - 2a)^2 a step until rounding; below that, rises mean nothing."""
     assert tp.run("cubic", a=a, z0=z0, steps=2048).phase == "monotonic"
+
+
+# --- the linear net -------------------------------------------------------------------------------------------
+
+
+def test_two_numbers_must_repeat_for_as_long_as_any_vector() -> None:
+    """No Newton's method confirms the cycle of a pair, so 64 points of the tail must repeat, not the 16 of a scalar map."""
+    with precision("float64"):
+        ready, _ = with_values(LinearNet(T=3.5, z=0.07, y=1.47), {}, "float64")
+        full = gather(ready, (), 1, 512, 1)["full"]
+    tail = full["tail"][0, 0, :, 0]
+    apart = [np.max(np.abs(tail[64 + p : 128 + p] - tail[64:128])) for p in range(1, 65)]
+    np.testing.assert_array_equal(full["recurrence"][0, 0], apart)
 
 
 # --- regression -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -13,11 +14,15 @@ import pytest
 
 import trainphase as tp
 from trainphase import boundaries, refined
+from trainphase.cli import diagram as diagram_command
+from trainphase.diagrams import Tile
 from trainphase.engine import curves
+from trainphase.engine.lattice import Tiling
 from trainphase.engine.sampling import Refine
 from trainphase.engine.store import Store
 from trainphase.errors import RequestError, StoreError, SweepInterrupted
 from trainphase.phase import TRAINING
+from trainphase.records import Recipe
 
 PLANE: dict[str, Any] = {"eps": 0.03, "z": tp.linspace(-0.6012, 0.5987, 129), "T": tp.linspace(0.0013, 2.5, 129)}
 
@@ -111,6 +116,20 @@ def test_boundaries_are_lines_and_stand_in_the_dataset(both: tuple[tp.Diagram, t
     assert 0.8 < doc["refinement"]["dimension"]["slope"] < 1.2  # lines
 
 
+def test_a_task_carries_its_own_points_alone() -> None:
+    axes = [tp.linspace(0, 1, 99).named("a"), tp.linspace(0, 1, 99).named("b"), tp.linspace(0, 2, 3).named("seed")]
+    tile = Tile(Recipe(Dome, {}), axes, (), Tiling((1,), (1,)), ())
+    points = np.random.default_rng(0).integers(0, 99, (1000, 2))
+    batch = refined.Batch(tile, points, 5, 64)
+    assert len(batch.numbers()) == 3 * 16
+    tasks = {k: batch.alone((k,)) for k in batch.numbers()}
+    for seed in range(3):
+        mine = np.concatenate([tasks[5 + 16 * seed + k].addresses for k in range(16)])
+        np.testing.assert_array_equal(mine, np.c_[points, np.full(1000, seed)])
+    # Beside its 64 addresses of three whole numbers, a task has no more than the names of the recipe and the axes.
+    assert max(len(pickle.dumps(task)) for task in tasks.values()) < 64 * 3 * 8 + 2000
+
+
 def test_an_interrupted_refinement_continues_to_the_same_bytes(tmp_path: Path) -> None:
     box: dict[str, Any] = {"a": tp.linspace(-1.21, 1.2, 65), "b": tp.linspace(-1.01, 1.02, 65)}
     tp.diagram(Dome, **box, refine=True, audit=100, store=tmp_path / "whole", executor=(one := Here()))
@@ -148,6 +167,8 @@ def test_seeds_vote_and_one_axis_is_bisected() -> None:
     assert found == [pytest.approx(x, abs=step) for x in (-(1.02**0.5), 1.02**0.5)]
     assert d.evaluations < 3 * 513 / 3
     assert d.plot() is not None
+    named = tp.diagram(Dome, seed=tp.linspace(0, 2, 3), **axis, refine=True, audit=30)
+    np.testing.assert_array_equal(named.codes, d.codes)
 
 
 def test_points_without_a_run_have_no_label_in_any_vocabulary() -> None:
@@ -164,6 +185,7 @@ def test_points_without_a_run_have_no_label_in_any_vocabulary() -> None:
         ({"a": tp.linspace(0, 1, 9), "b": 0.1, "tol": 0.1}, "belongs to a refined diagram"),
         ({"a": tp.linspace(0, 1, 9), "b": 0.1, "audit": 5}, "belongs to a refined diagram"),
         ({"a": tp.linspace(0, 1, 9), "b": 0.1, "refine": True, "tol": 2.0}, "between 0 and 1"),
+        ({"a": 0.1, "b": 0.1, "seed": tp.linspace(0, 2, 3), "refine": True}, "seed alone has nothing to refine"),
         ({"a": tp.linspace(0, 1, 9), "b": tp.linspace(0, 1, 9), "refine": True, "tol": 0.1, "seeds": 2}, "--tol or --seeds"),
     ],
 )
@@ -185,6 +207,37 @@ def test_without_an_audit_no_share_of_wrong_labels_is_claimed():
         sampler.tell(points, np.eye(2, dtype=int)[(points[:, 0] > 11).astype(int)])
     summary = refined._summary(sampler.result(), TRAINING)
     assert summary["wrong"] is None and summary["wrong_at_most"] is None and summary["audit"] == []
+
+
+def refinement(shape: tuple[int, ...], audit: int) -> dict[str, Any]:
+    """What is told of a refinement of three bands of labels."""
+    sampler = Refine(shape, audit=audit)
+    while (points := sampler.ask()).size:
+        sampler.tell(points, np.eye(3, dtype=int)[np.digitize(points[:, 0] / shape[0], (0.31, 0.71))])
+    told = {"polish": None, "unheard": refined._unheard(sampler.result(), audit)}
+    return refined._summary(sampler.result(), TRAINING) | told
+
+
+NOT_AUDITED = "not audited: how many of the inferred labels are wrong is not known"
+
+
+@pytest.mark.parametrize(
+    ("shape", "audit", "says"),
+    [
+        # Half of an audit is shared equally by the three labels, and an audit takes a twentieth of the lattice at most.
+        ((65,), 20, ("65 lattice points allow an audit of 3; give ranges of at least 120 points in all, or leave refine out",)),
+        ((33,), 20, (NOT_AUDITED, "3 of 3 labels had no audited point: 33 lattice points allow an audit of 1; give ranges")),
+        ((129,), 4, ("of 3 labels had no audited point: an audit of 4 is too small; give at least 6",)),
+        ((129,), 6, ("audit 1: at most ", "of the lattice has a wrong label")),
+        ((33,), 0, (NOT_AUDITED,)),
+        ((17,), 20, ("refined: all 17 lattice points asked for, so that none is inferred",)),
+    ],
+)
+def test_an_audit_that_is_too_small_says_what_it_needs(shape: tuple[int, ...], audit: int, says: tuple[str, ...]) -> None:
+    text = "\n".join(diagram_command._refinement(refinement(shape, audit)))
+    assert all(words in text for words in says), text
+    assert ("no audited point" in text) == any("audited point" in words or "allow" in words for words in says)
+    assert ("not audited" in text) == (NOT_AUDITED in says)
 
 
 def moving(bias: float) -> Any:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import searched
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,16 @@ def test_a_contraction_is_monotonic(mult: float) -> None:
 @pytest.mark.parametrize("mult", [1.01, -1.01, 3.0])
 def test_an_expansion_is_divergent(mult: float) -> None:
     assert tp.run(Affine, mult=mult).phase == "divergent"
+
+
+class OneNumber(Affine):
+    def init(self) -> jax.Array:
+        return jnp.array([0.7])
+
+
+@pytest.mark.parametrize(("mult", "phase"), [(0.5, "monotonic"), (3.0, "divergent")])
+def test_an_array_of_one_number_is_a_state_too(mult: float, phase: str) -> None:
+    assert tp.run(OneNumber, mult=mult, steps=512).phase == phase
 
 
 @settings(max_examples=20)
@@ -90,7 +101,7 @@ def test_the_lyapunov_exponent_of_the_logistic_map_at_4_is_ln_2() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_boundaries_of_the_logistic_map(kind: type[tp.Map]) -> None:
-    result = tp.boundary(kind, r=(2.9, 3.6), points=50, steps=32768)
+    result = searched.along(kind, r=(2.9, 3.6), points=50, steps=32768)
     assert [c.between for c in result.crossings] == [("catapult", "periodic"), ("periodic", "chaotic")]
     assert abs(result.crossings[0].at - 3) < 1e-9
     assert abs(result.crossings[1].at - ONSET) < 2e-5
@@ -99,7 +110,7 @@ def test_boundaries_of_the_logistic_map(kind: type[tp.Map]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_doublings_of_the_logistic_map(kind: type[tp.Map]) -> None:
-    result = tp.boundary(kind, r=(2.9, 3.55), of="period", points=32, steps=8192)
+    result = searched.along(kind, r=(2.9, 3.55), of="period", points=32, steps=8192)
     at = {c.between: c.at for c in result.crossings}
     assert list(at) == [("1", "2"), ("2", "4"), ("4", "8")]
     assert abs(at["1", "2"] - 3) < 1e-9

@@ -39,7 +39,7 @@ def node_program() -> str | None:
 
 
 def in_node(folder: Path, imports: Mapping[str, str], body: str, given: Any, timeout: float = 300) -> Any:
-    """Run ``body`` in node with ``given``; what it returns, as JSON.
+    """Run ``body`` in node with ``given``; what it returns, or what a promise that it returns brings, as JSON.
 
     ``imports`` are names -> module of the page. Numbers keep every bit; what is not finite comes back as None.
     """
@@ -51,7 +51,7 @@ def in_node(folder: Path, imports: Mapping[str, str], body: str, given: Any, tim
     script.write_text("\n".join([
         'import { readFileSync, writeFileSync } from "node:fs";', *lines,
         f"const given = JSON.parse(readFileSync({json.dumps(str(asked))}, 'utf8'));",
-        f"const answer = (() => {{ {body} }})();",
+        f"const answer = await (() => {{ {body} }})();",
         f"writeFileSync({json.dumps(str(answered))}, JSON.stringify(answer));",
     ]))  # fmt: skip
     # The scripts are modules by their syntax, which node would otherwise say at length.

@@ -81,6 +81,13 @@ def test_two_axes_beside_fixed_parameters_are_kept_in_order() -> None:
     assert [k for k, v in got.items() if isinstance(v, Axis)] == ["scale", "lr"]
 
 
+def test_seeds_are_an_ensemble_and_no_axis_of_the_plane() -> None:
+    got = parse.for_diagram(RETRIEVAL, ["seed=5,6,7", "scale=0.5:2:4", "lr=0.1:1:3"])
+    assert [v.n for v in got.values()] == [3, 4, 3]
+    with pytest.raises(RequestError, match="scale, lr, noise are 3 axes"):
+        parse.for_diagram(RETRIEVAL, ["scale=0.5:2:4", "lr=0.1:1:3", "noise=0:1:3", "seed=5,6,7"])
+
+
 def test_grids_have_a_limit_and_seeds_count() -> None:
     # The limit itself, 2^26 points, is allowed; one factor more is not.
     parse.for_diagram(RETRIEVAL, ["lr=1:2:8192", "scale=1:2:8192"])

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import searched
 import stores
 import xarray
 
 import trainphase as tp
-from trainphase import api, diagrams
+from trainphase import api, diagrams, request
 from trainphase.errors import RequestError, StoreError, SweepInterrupted
 from trainphase.phase import EDGE, NOT_COMPUTED
 
@@ -145,6 +146,18 @@ def test_over_seeds() -> None:
         np.testing.assert_array_equal(d.dataset[name].values[:, 2], one.dataset[name].values)
 
 
+def test_an_ensemble_may_begin_anywhere(tmp_path: Path) -> None:
+    plane: dict[str, Any] = {"D": 3, "P": 5, "sigma_z": tp.linspace(0.05, 1.6, 4), "sigma_J": tp.values([0.3, 0.4]), "steps": 400}
+    zero = tp.diagram("quadratic", seeds=3, store=tmp_path / "zero", **plane)
+    # Wherever it is named, the ensemble comes last: it is the same diagram, and nothing is computed again.
+    assert tp.diagram("quadratic", seed=tp.linspace(0, 2, 3), store=tmp_path / "zero", **plane).evaluations == 0
+    later = tp.diagram("quadratic", seed=tp.values([7, 2]), **plane)
+    assert later.dataset["phase"].dims == zero.dataset["phase"].dims and later.codes.shape == (4, 2)
+    for name in ("phase", "curvature", "loss"):
+        np.testing.assert_array_equal(later.dataset[name].sel(seed=2), zero.dataset[name].sel(seed=2))
+    assert not np.array_equal(later.dataset["curvature"].sel(seed=7), zero.dataset["curvature"].sel(seed=2))
+
+
 def test_consensus_leaves_out_what_was_not_computed() -> None:
     none, flat, edge, bad = NOT_COMPUTED, CODE["flat"], CODE["edge-of-stability"], CODE["divergent"]
     phase = xarray.DataArray(
@@ -162,7 +175,7 @@ def test_consensus_leaves_out_what_was_not_computed() -> None:
 
 def test_boundary_of_the_linear_net_by_the_edge() -> None:
     """theory.md C: divergence at T = 4 + E~ z / 2 exactly; E~ = 2 y = 0.4, z = 0.1: 4.02."""
-    found = tp.boundary("linear-net", T=(3.0, 5.0), z=0.1, y=0.2, points=16, tol=1e-4, steps=800, vocabulary="edge")
+    found = searched.along("linear-net", T=(3.0, 5.0), z=0.1, y=0.2, points=16, tol=1e-4, steps=800, vocabulary="edge")
     at = [c for c in found.crossings if "divergent" in c.between]
     assert len(at) == 1
     # Close to the line a run takes ever longer to show where it goes: within 0.01 after 800 steps.
@@ -171,7 +184,7 @@ def test_boundary_of_the_linear_net_by_the_edge() -> None:
 
 def test_boundary_of_the_model_with_starts_that_do_not_exist() -> None:
     """Along T the search begins below the cone: no start there, no label, and no boundary with nothing."""
-    found = tp.boundary("quadratic-1d", eps=0.17, z=0.4, T=(0.0, 4.5), points=32, tol=1e-4, steps=400)
+    found = searched.along("quadratic-1d", eps=0.17, z=0.4, T=(0.0, 4.5), points=32, tol=1e-4, steps=400)
     assert {w for c in found.crossings for w in c.between} <= set(EDGE.labels)
     pairs = {frozenset(c.between) for c in found.crossings}
     assert frozenset(("flat", "edge-of-stability")) in pairs
@@ -192,4 +205,4 @@ def test_a_vocabulary_that_does_not_fit_is_refused() -> None:
 
 def test_the_horizon_is_that_of_the_vocabulary_asked_for() -> None:
     d = tp.diagram("linear-net", T=tp.linspace(0.5, 1.0, 2), z=0.1, vocabulary="edge")
-    assert d.dataset.attrs["steps"] >= api.EDGE_STEPS
+    assert d.dataset.attrs["steps"] >= request.EDGE_STEPS

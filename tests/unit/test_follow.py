@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import searched
 
 import trainphase as tp
 from trainphase import verbs
@@ -213,7 +214,7 @@ def test_a_lattice_of_the_linear_net_has_the_exact_line() -> None:
 
 
 def test_the_cubic_map_gives_way_at_one_whatever_its_start() -> None:
-    got = tp.boundary("cubic", a=(0.8, 1.2), z0=(0.2, 0.8), steps=512, near=(1.01, 0.5), tol=1e-6)
+    got = searched.plane("cubic", a=(0.8, 1.2), z0=(0.2, 0.8), steps=512, near=(1.01, 0.5), tol=1e-6)
     assert got.between == ("catapult", "periodic") and got.ends == ("edge", "edge")
     # Runs next to a = 1 do not settle within the horizon: the curve is the middle of the strip they leave, and says so.
     assert (np.abs(got.points[:, 0] - 1) <= got.width / 2).all()
@@ -241,5 +242,8 @@ def test_wrong_requests_are_told(options: dict, words: str) -> None:
 def test_one_range_takes_no_point_and_nets_are_too_dear() -> None:
     with pytest.raises(RequestError, match="two ranges"):
         tp.boundary("cubic", a=(0.8, 1.2), near=(1.0, 1.0))
-    with pytest.raises(RequestError, match="ladder"):
+    with pytest.raises(RequestError, match=r"ladder of nets.*; give gamma or gamma_prime one value, or use diagram"):
         tp.boundary("relu2", gamma=(0.8, 1.2), gamma_prime=(0.0, 0.2))
+    # Also of a parameter that could not be searched: with one value fewer there would be nothing to say of it.
+    with pytest.raises(RequestError, match=r"training of a network.*; give lr or gain one value, or use diagram"):
+        tp.boundary("mlp", lr=(0.1, 1.0), gain=(0.5, 2.0), n=16, width=4, depth=1)

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import searched
 
 import trainphase as tp
 from trainphase import catalog, march
@@ -105,7 +106,7 @@ def test_a_search_for_the_largest_step_size_asks_for_few_runs() -> None:
     J = np.asarray(net.problem.inputs)
     largest = 2 / (np.linalg.eigvalsh(J @ J.T)[-1] / 10)
     told: list[int] = []
-    found = tp.boundary(
+    found = searched.along(
         "mlp", lr=(0.5 * largest, 1.5 * largest), depth=0, n=10, bias="false", steps=2000, report=lambda n, about: told.append(n)
     )
     last = found.crossings[-1]

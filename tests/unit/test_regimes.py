@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import searched
 
 import trainphase as tp
 from trainphase.cli import progress as shown
@@ -88,7 +89,7 @@ def test_directions_of_very_many_neurons_are_not_compared(monkeypatch: pytest.Mo
 
 def test_a_search_for_a_boundary_tells_of_every_ladder() -> None:
     told: list[tuple[int, int]] = []
-    found = tp.boundary("relu2", gamma=(0.5, 1.8), points=4, tol=0.3, report=lambda *k: told.append(k), **LADDER)
+    found = searched.along("relu2", gamma=(0.5, 1.8), points=4, tol=0.3, report=lambda *k: told.append(k), **LADDER)
     assert [n for n, _ in told] == list(range(1, found.evaluations + 1)) and len(told) >= 4
     assert all(n <= about for n, about in told) and told[-1][0] == found.evaluations
 

@@ -11,6 +11,7 @@ import pytest
 import xarray
 from fake_paper import EXACT, NAME, claim, install
 
+from trainphase.axes import linspace
 from trainphase.errors import RequestError, TrainphaseError
 from trainphase.reproduce import papers, tables
 from trainphase.reproduce.claims import (
@@ -203,6 +204,15 @@ def test_quick_seed_and_version_share_nothing(paper, tmp_path, monkeypatch) -> N
     reproduce([figure], tmp_path)
     assert paper.computed["1"] == 4
     assert len(list((tmp_path / "data").iterdir())) == 4
+
+
+def test_no_two_runs_share_the_seeds_of_an_ensemble(paper, tmp_path) -> None:
+    zero, one = (Context(paper.figures[0], tmp_path, seed=k) for k in (0, 1))
+    assert zero.seeds(3) == [0, 1, 2] and one.seeds(3) == [1000, 1001, 1002]
+    for k in (2, 3, 400):
+        np.testing.assert_array_equal(one.ensemble(k).values, one.seeds(k))
+    # The axis of a diagram that is asked for with seeds=.
+    assert zero.ensemble(3) == linspace(0, 2, 3).named("seed")
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "ledger"])

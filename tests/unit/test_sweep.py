@@ -241,6 +241,21 @@ def test_a_task_that_is_run_again_does_not_compute_a_tile_that_is_written(store)
     assert recipe.calls == TILES
 
 
+def test_what_computes_a_tile_alone_is_submitted_alone(store):
+    class Many(Recipe):
+        def alone(self, index):
+            return lambda asked: record(asked) if asked == index else {}
+
+    class Sent(ThreadPoolExecutor):
+        def submit(self, fn, /, *args, **kwargs):
+            assert not any(isinstance(x, Many) for x in args)
+            return super().submit(fn, *args, **kwargs)
+
+    with Sent(1) as pool:
+        report = sweep(Many(), store, [(0,), (1,)], pool)
+    assert report.failed == {} and sorted(report.computed) == [(0,), (1,)]
+
+
 def test_a_progress_that_asks_is_told_how_large_a_tile_is_and_how_many_workers_there_are(store):
     class Curious(Watch):
         def scale(self, points, workers):

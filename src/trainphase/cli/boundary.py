@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from trainphase.cli.progress import counter
 from trainphase.errors import RequestError
 from trainphase.phase import VOCABULARIES, third_party
 from trainphase.phase import vocabulary as vocabulary_named
+
+if TYPE_CHECKING:
+    from trainphase.tracing import CurveResult
 
 MOST_SCAN = 1024
 
@@ -52,17 +55,16 @@ def command(
     planar = _planar(info, spans, near, between, plot, vocabulary, of, points)
     given |= environment.data_options(info, data_dir)
     environment.prepare_jax()
-    from trainphase import api
+    from trainphase import api, tracing
 
     report = counter("evaluations")
     asked = {"tol": tol, "points": points, "steps": steps, "of": of, "vocabulary": vocabulary}
     result = api.boundary(info.reference, **asked, **planar, report=report, **given)
     doc = result.to_json()
-    if len(spans) == 2:
-        text, there = lambda: _curve_text(result), doc["curve"] is not None
+    if isinstance(result, tracing.CurveResult):
         # Without a boundary there is nothing to draw.
-        files = [("--plot", plot if there else None, lambda path: result.save_plot(path))]
-        output.deliver(files, lambda: output.emit(doc, text, as_json))
+        files = [("--plot", plot if doc["curve"] is not None else None, result.save_plot)]
+        output.deliver(files, lambda: output.emit(doc, lambda: _curve_text(result), as_json))
     else:
         output.emit(doc, lambda: _text(doc), as_json)
 
@@ -100,7 +102,7 @@ def _horizon(bias: float) -> str:
     return f"half of it gives a curve up to {bias:.1e} away; so far may this one be from that of an unlimited one"
 
 
-def _curve_text(result: Any) -> str:
+def _curve_text(result: CurveResult) -> str:
     """A curve in a few lines: between what, from where to where, how exact, beside the theory."""
     x, y = (axis.name for axis in result.axes)
     pairs = [(" / ".join(pair), cells) for pair, cells in result.found.items()]
@@ -109,7 +111,7 @@ def _curve_text(result: Any) -> str:
         where = "that the scan shows" if not pairs else "between these phases"
         return "\n".join([*seen, f"no boundary {where} over {x} and {y}", "", f"{result.evaluations} evaluations"])
     lines = [*seen, f"{' / '.join(result.between)}: {len(result.points)} points, {'closed' if result.closed else 'open'}", ""]
-    ends = zip(("from", "to"), result.points[[0, -1]], result.ends, strict=True)
+    ends = zip(("from", "to"), result.points[[0, -1]], result.ends or (), strict=True)
     rows = [(word, float(p[0]), float(p[1]), end) for word, p, end in ends]
     lines.append(output.table(("", x, y, "ends at"), rows))
     if result.triples:

@@ -19,7 +19,8 @@ from trainphase.errors import RequestError
     options.vocabulary_option,
     options.observe_option,
     options.starts_option(4),
-    click.option("--seeds", type=options.Whole(1, 2**20), default=1, show_default=True, help="Seeds, from 0 on."),
+    click.option("--seeds", type=options.Whole(1, 2**20), default=1, show_default=True,
+                 help="Seeds, from 0 on; for others give seed=7,8,9."),
     click.option("--store", metavar="DIR", help="Keep the tiles here, a folder or a URL; the same command continues."),
     click.option("--executor", metavar="WHERE", default="local", show_default=True,
                  help="Who computes: local, dask (a cluster on this machine), or a Dask scheduler, tcp://HOST:PORT."),
@@ -58,6 +59,9 @@ def command(
     output.check_page("--html", html)
     output.check_out(out)
     output.check_store("--store", store)
+    if part is not None and refine:
+        both = f"--part {part[0]}/{part[1]} and --refine exclude each other: what is refined next depends on all parts"
+        raise RequestError(f"{both}; leave one of them out, or share a refinement by --workers or --executor")
     if part is not None and store is None:
         raise RequestError(f"--part {part[0]}/{part[1]} needs a --store that all parts share; give one")
     flags = environment.prepare_jax()
@@ -132,19 +136,23 @@ def _refinement(known: dict[str, Any]) -> list[str]:
     """What was computed, what was inferred, and how often the latter is wrong."""
     share = 100 * known["points"] / known["lattice"]
     lines = [f"refined: {known['points']} of {known['lattice']} lattice points asked for ({share:.2g}%), the others inferred"]
+    if known["points"] == known["lattice"]:
+        lines = [f"refined: all {known['lattice']} lattice points asked for, so that none is inferred"]
     if known["dimension"]:
         lines.append(f"the boundaries have dimension {known['dimension']['slope']:.2f} +- {known['dimension']['se']:.2f}")
     if known["polish"]:
         p = known["polish"]
         lines.append(f"polished to {p['tol_cells']:g} cells with {p['evaluations']} evaluations; a longer run would move them by "
                      f"{p['horizon_shift_cells']:.2g} cells")
+    unheard = [known["unheard"]] if known["unheard"] else []
     if not known["audit"]:
-        return [*lines, "not audited: how many of the inferred labels are wrong is not known"]
+        inferred = known["points"] < known["lattice"]
+        return [*lines, *["not audited: how many of the inferred labels are wrong is not known"] * inferred, *unheard]
     rows = [(r["phase"], r["inferred"], r["misses"], r["asked"], f"{100 * r['rate']:.3g}%",
              f"{100 * r['low']:.3g}% to {100 * r['high']:.3g}%") for r in known["audit"]]
     head = ("inferred phase", "points", "wrong", "of", "share", "95% interval")
     return [*lines, f"audit {known['audits']}: at most {100 * known['wrong_at_most']:.2g}% of the lattice has a wrong label", "",
-            output.table(head, rows)]
+            output.table(head, rows), *unheard]
 
 
 def _place(line: dict[str, Any]) -> Any:

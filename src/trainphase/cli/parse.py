@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from trainphase.axes import Axis
+from trainphase.axes import SEED, Axis
 from trainphase.catalog import Param, SystemInfo
 from trainphase.errors import RequestError
 
@@ -64,9 +64,9 @@ def for_diagram(info: SystemInfo, tokens: Sequence[str], seeds: int = 1) -> dict
     if not axes:
         given = f" ({shown(' '.join(tokens))} has none)" if tokens else ""
         raise RequestError(f"a diagram needs a parameter with a range{given}; give for example {example(info)}")
-    if len(axes) > MOST_AXES:
-        names = ", ".join(axis.name for axis in axes)
-        raise RequestError(f"{names} are {len(axes)} axes and {MOST_AXES} is the most; give one a single value")
+    drawn = [axis.name for axis in axes if axis.name != SEED]
+    if len(drawn) > MOST_AXES:
+        raise RequestError(f"{', '.join(drawn)} are {len(drawn)} axes and {MOST_AXES} is the most; give one a single value")
     points = math.prod(axis.n for axis in axes) * seeds
     if points > MOST_POINTS:
         size = " x ".join([*(f"{axis.name}={axis.n}" for axis in axes), *([f"seeds={seeds}"] if seeds > 1 else [])])

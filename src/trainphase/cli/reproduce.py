@@ -21,7 +21,8 @@ WIDE = 56  # characters of a statement in the table; claims.md has all of it
 @click.argument("items", nargs=-1, metavar="[PAPER[:FIGURE]]...")
 @click.option("--out", metavar="DIR", default="reproduced", show_default=True, help="Folder for pictures, tables and data.")
 @click.option("--quick", is_flag=True, help="Small sizes, for a first look.")
-@click.option("--seed", type=options.Whole(0), default=0, show_default=True, help="Seed of single draws; ensembles begin at 0.")
+@click.option("--seed", type=options.Whole(0, 10**6), metavar="N", default=0, show_default=True,
+              help="Seed of all draws; an ensemble begins at seed 1000 N.")
 @click.option("--workers", type=options.Whole(1, 4096), default=1, show_default=True, help="Processes for large sweeps.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @options.json_option

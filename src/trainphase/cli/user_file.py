@@ -60,7 +60,7 @@ class FromFile:
         made = self.found()
         if inspect.isfunction(made) or inspect.isclass(made):
             return made(**params)
-        from trainphase.api import replaced
+        from trainphase.request import replaced
 
         return replaced(made, **params)
 

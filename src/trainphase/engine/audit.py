@@ -45,6 +45,11 @@ def draw(labels: np.ndarray, known: np.ndarray, count: int, rng: np.random.Gener
     return np.sort(np.concatenate(found))
 
 
+def needed(labels: int) -> int:
+    """How many points an audit must have so that every one of so many labels is heard, by the half shared equally."""
+    return 2 * labels
+
+
 def _shares(sizes: np.ndarray, count: int) -> np.ndarray:
     """How many to draw from strata of these sizes: half of the count equally, the rest in proportion."""
     share = np.zeros(sizes.size, np.int64)

@@ -23,6 +23,7 @@ CHORD, SPLIT, WAITING = 252, 253, 254
 MOST_LABELS = 250
 SMALLEST_CHORD = 4
 AUDIT_SHARE = 50  # one audited point for so many asked ones, where that is more than were wanted
+AUDIT_ROOM = 20  # lattice points for each that an audit may take at most
 CLEAR = 4.0  # standard errors of a difference between ensembles from which the ring is subdivided too
 
 
@@ -143,7 +144,7 @@ class Refine:
         if self._audited < self.audits:
             labels = self._inferred()
             known = (self._labels != UNKNOWN).reshape(labels.shape)
-            size = min(max(self.audit, self.evaluations // AUDIT_SHARE), labels.size // 20)
+            size = min(max(self.audit, self.evaluations // AUDIT_SHARE), labels.size // AUDIT_ROOM)
             points = draw(labels, known, size, np.random.default_rng([self.seed, self._audited]))
             if points.size:
                 sizes = np.bincount(labels.ravel(), minlength=256) - np.bincount(labels[known], minlength=256)

@@ -94,7 +94,8 @@ def sweep(
     Parameters
     ----------
     compute : index -> the record's fields over that tile, as ``Store.write`` wants them. It must be pure: the
-        same index gives the same values. With an executor of processes it must be picklable.
+        same index gives the same values. With an executor of processes it must be picklable. One that holds more than a
+        tile needs may have a method ``alone(index)``: what that returns is submitted instead, and computes that tile.
     store : open for writing.
     executor : where tiles are computed; by default one thread of this process, whose compute may use every
         core (JAX does). An executor that is passed in is left running.
@@ -162,6 +163,7 @@ def _drive(
     computed: list[Index] = []
     failed: dict[Index, str] = {}
     attempts: dict[Index, int] = {}
+    alone: Callable[[Index], Compute] | None = getattr(compute, "alone", None)
     queue = iter(todo)
     again: list[Index] = []
     # Futures announce themselves: to ask each of thousands would cost milliseconds per tile.
@@ -172,7 +174,7 @@ def _drive(
             index = again.pop() if again else next(queue, None)
             if index is None:
                 break
-            future = pool.submit(_work, compute, store, index)
+            future = pool.submit(_work, compute if alone is None else alone(index), store, index)
             pending[future] = index
             future.add_done_callback(settled.put)
         if not pending:

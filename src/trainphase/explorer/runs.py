@@ -210,12 +210,12 @@ class _Told:
 
 def _answered(job: Job, folders: tuple[str, ...], told: _Told, tick: Any) -> dict[str, Any]:
     """The result of a job as the page takes it, or why there is none, in a sentence."""
-    from trainphase import api
+    from trainphase import api, request
 
     info = catalog.system(job.pop("system"))
     params = job.pop("params") | ({"search": folders} if info.reads_data and folders else {})
     options = {k: v for k, v in job.items() if v is not None}
-    told.start(_records(job.get("steps") or api.EDGE_STEPS), 0)
+    told.start(_records(job.get("steps") or request.EDGE_STEPS), 0)
     try:
         ladder = "regime" in info.vocabularies
         run = api.run(info.name, progress=told, observables=() if ladder else (tick,), **options, **params)

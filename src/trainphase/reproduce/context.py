@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainphase._arrays import for_netcdf3, from_netcdf3
 from trainphase._version import __version__
+from trainphase.axes import Axis, ensemble
 from trainphase.engine import _files
 from trainphase.errors import RequestError, TrainphaseError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from trainphase.reproduce.runner import Figure
 
 T = TypeVar("T")
+MOST_SEEDS = 1000
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -52,7 +54,7 @@ class Context:
     figure : the item that this context belongs to.
     out : the folder of the results.
     quick : small sizes, for a look and for tests; the claims' tolerances must fit.
-    seed : seed of everything random.
+    seed : of everything that is drawn. Single draws take it; ensembles take ``seeds`` of their own for each.
     executor : where the tiles of a sweep may be computed beside each other; None: in this process.
     folders : where image data are looked for, besides the usual places.
     progress : ``start(total, done)``, ``advance(k)``, ``close()``; a figure may tell about its pieces of work.
@@ -77,6 +79,14 @@ class Context:
         size = "quick" if self.quick else "full"
         name = f"{self.figure.paper}-{self.figure.name}-{size}-seed{self.seed}-{__version__}"
         return self.out / "data" / name
+
+    def seeds(self, count: int) -> list[int]:
+        """The seeds of an ensemble of at most a thousand, from 1000 times the seed on: no two runs share one."""
+        return [MOST_SEEDS * self.seed + k for k in range(count)]
+
+    def ensemble(self, count: int) -> Axis:
+        """The same as the axis ``seed`` of a diagram."""
+        return ensemble(count, MOST_SEEDS * self.seed)
 
     def data(self) -> Any:
         """The item's data as ``compute`` returned it (a data set or a dict of them), computed once and then kept.

@@ -57,9 +57,9 @@ def _grid(context: Context, shape: tuple[int, int], seeds: int, dtype: str) -> x
 
     axes = context.pick(SIGMA_Z[1::2], SIGMA_Z), context.pick(SIGMA_J[::2], SIGMA_J)
     found = tp.diagram(
-        "quadratic", D=shape[0], P=shape[1], sigma_z=tp.values(axes[0]), sigma_J=tp.values(axes[1]), seeds=seeds, dtype=dtype,
-        steps=context.pick(2000, STEPS), store=context.folder / f"runs_{shape[0]}_{shape[1]}_{dtype}", executor=context.executor,
-        progress=context.progress,
+        "quadratic", D=shape[0], P=shape[1], sigma_z=tp.values(axes[0]), sigma_J=tp.values(axes[1]),
+        seed=context.ensemble(seeds), dtype=dtype, steps=context.pick(2000, STEPS), executor=context.executor,
+        store=context.folder / f"runs_{shape[0]}_{shape[1]}_{dtype}", progress=context.progress,
     ).dataset  # fmt: skip
     return found[list(KEPT)].assign_attrs(D=shape[0], P=shape[1])
 

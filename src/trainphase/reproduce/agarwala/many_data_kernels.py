@@ -123,8 +123,8 @@ def compute_a4(context: Context) -> xarray.Dataset:
     found: dict[str, list[np.ndarray]] = {}
     context.progress.start(seeds, 0)
     with precision("float64"):
-        for k in range(seeds):
-            system = as_leaves(quadratic(D=D, P=P, sigma_J=SIGMA_J, flow="true", seed=1000 * context.seed + k), "float64")
+        for seed in context.seeds(seeds):
+            system = as_leaves(quadratic(D=D, P=P, sigma_J=SIGMA_J, flow="true", seed=seed), "float64")
             for name, value in _pair()(system, np.asarray(CUT_WIDTH), times).items():
                 found.setdefault(name, []).append(np.where(np.isfinite(value), value, np.nan))
             context.progress.advance(1)

@@ -63,11 +63,13 @@ def compute_4(context: Context) -> dict[str, Any]:
         "D": D, "P": P, "steps": context.pick(3000, STEPS), "progress": context.progress, "executor": context.executor,
     }  # fmt: skip
     grid: dict[str, Any] = {"sigma_z": tp.linspace(1 / n, 1.0, n), "sigma_J": tp.linspace(1 / n, 1.0, n)}
-    plane = tp.diagram("quadratic", **common, **grid, seeds=seeds, dtype="float32", store=context.folder / "plane").dataset
-    again = tp.diagram("quadratic", **common, **grid, seeds=2, dtype="float64", store=context.folder / "double").dataset
+    plane, again = (
+        tp.diagram("quadratic", **common, **grid, seed=context.ensemble(k), dtype=dtype, store=context.folder / name).dataset
+        for k, dtype, name in ((seeds, "float32", "plane"), (2, "float64", "double"))
+    )
     table = tp.diagram(
         "quadratic", D=20, P=40, steps=STEPS, sigma_z=tp.values(TABLE_WIDTHS), sigma_J=tp.values(list(TABLE)),
-        seeds=context.pick(16, 100), dtype="float32", progress=context.progress,
+        seed=context.ensemble(context.pick(16, 100)), dtype="float32", progress=context.progress,
     ).dataset  # fmt: skip
     attrs = {"D": D, "P": P}
     return {
@@ -276,9 +278,9 @@ def compute_14(context: Context) -> dict[str, Any]:
     planes, rows = {}, []
     for D, P in SHAPES:
         found = tp.diagram(
-            "quadratic", D=D, P=P, sigma_z=tp.linspace(0.05, 0.75, n), sigma_J=tp.linspace(0.05, 0.9, n), seeds=seeds,
-            dtype="float32", steps=context.pick(1200, STEPS), progress=context.progress, executor=context.executor,
-            store=context.folder / f"shape_{D}_{P}",
+            "quadratic", D=D, P=P, sigma_z=tp.linspace(0.05, 0.75, n), sigma_J=tp.linspace(0.05, 0.9, n),
+            seed=context.ensemble(seeds), dtype="float32", steps=context.pick(1200, STEPS), progress=context.progress,
+            executor=context.executor, store=context.folder / f"shape_{D}_{P}",
         ).dataset  # fmt: skip
         planes[f"shape_{D}_{P}"] = found[list(KEPT)].assign_attrs(D=D, P=P)
         rows.append(_box(found))

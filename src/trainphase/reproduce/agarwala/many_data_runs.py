@@ -85,9 +85,9 @@ def follow(
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     context.progress.start(seeds, 0)
     with precision("float64"):
-        for k in range(seeds):
+        for seed in context.seeds(seeds):
             flow = "false" if times is None else "true"
-            system = as_leaves(quadratic(D=D, P=P, sigma_J=SIGMA_J, flow=flow, seed=1000 * context.seed + k), "float64")
+            system = as_leaves(quadratic(D=D, P=P, sigma_J=SIGMA_J, flow=flow, seed=seed), "float64")
             values = np.asarray(widths, float)
             got = _descent(names, steps)(system, values) if times is None else _flow(names)(system, values, times)
             for name in names:
@@ -128,7 +128,7 @@ def compute_3(context: Context) -> dict[str, Any]:
     runs = follow(context, SIZE, WIDTHS, min(seeds, 5), ("loss", "curvature"), context.pick(300, 2000))
     ends = tp.diagram(
         "quadratic", D=SIZE[0], P=SIZE[1], sigma_z=tp.values(WIDTHS), sigma_J=SIGMA_J, steps=context.pick(1000, 16000),
-        seeds=seeds, dtype=context.pick("float32", "float64"), progress=context.progress,
+        seed=context.ensemble(seeds), dtype=context.pick("float32", "float64"), progress=context.progress,
     )  # fmt: skip
     return {"runs": runs, "ends": ends.dataset}
 

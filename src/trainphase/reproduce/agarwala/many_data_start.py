@@ -87,8 +87,8 @@ def measure(context: Context, function: Any, cases: Sequence[Case], widths: Sequ
     context.progress.start(len(cases) * seeds, 0)
     with precision("float64"):
         for c, case in enumerate(cases):
-            for k in range(seeds):
-                Q, z, J = _draw(case, 1000 * context.seed + k, widths)
+            for k, seed in enumerate(context.seeds(seeds)):
+                Q, z, J = _draw(case, seed, widths)
                 got = compiled(np.asarray(widths, float), SIGMA_J, Q, z, J)
                 if "spectrum" in got:
                     std = np.asarray(widths)[:, None] / case[0]

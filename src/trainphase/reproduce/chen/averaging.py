@@ -44,8 +44,8 @@ def compute(context: Context) -> xarray.Dataset:
     context.progress.start(len(RATES) * seeds, 0)
     for lr in RATES:
         rows = []
-        for k in range(seeds):
-            rows.append(one(lr, m, steps, 100 * context.seed + k))
+        for seed in context.seeds(seeds):
+            rows.append(one(lr, m, steps, seed))
             context.progress.advance(1)
         for name in names:
             series[name].append([row[name] for row in rows])

@@ -39,7 +39,7 @@ def compute(context: Context) -> xarray.Dataset:
     """Ten points at width 40 000 (10 000 when quick), one seed."""
     import xarray
 
-    width, seed = context.pick(10000, 40000), runs.seeds(context, 1)[0]
+    width, seed = context.pick(10000, 40000), context.seeds(1)[0]
     context.progress.start(len(POINTS), 0)
     jobs = (POINTS, [width] * len(POINTS), [seed] * len(POINTS))
     rows = list(map(pair, *jobs) if context.executor is None else context.executor.map(pair, *jobs))

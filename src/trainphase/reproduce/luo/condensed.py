@@ -90,7 +90,7 @@ def _compute(
     context: Context, data: str, gamma: Sequence[float], prime: Sequence[float], widths: Sequence[int]
 ) -> dict[str, Any]:
     points = [(g, p) for p in prime for g in gamma]
-    places, seed = runs.folders(context) if data == "mnist" else (), runs.seeds(context, 1)[0]
+    places, seed = runs.folders(context) if data == "mnist" else (), context.seeds(1)[0]
     context.progress.start(len(widths), 0)
     jobs = [(data, places, points, width, seed) for width in widths]
     if context.executor is None:

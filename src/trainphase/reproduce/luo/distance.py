@@ -92,7 +92,7 @@ def compute_scales(context: Context) -> xarray.Dataset:
     gammas = context.pick(QUICK_GAMMAS, GAMMAS)
     widths, count = context.pick((500, 1000, 2000), (1000, 2000, 5000, 10000)), context.pick(1, 2)
     normal = runs.measured(context, [(g, 0.0) for g in gammas], widths, count, accuracy=0.002)
-    numbers = runs.seeds(context, count)
+    numbers = context.seeds(count)
     shape = len(POWERS), len(gammas), len(widths), count
     jobs = [(power, g, m, s) for power in POWERS for g in gammas for m in widths for s in numbers]
     context.progress.start(len(jobs), 0)

@@ -32,7 +32,7 @@ def compute(context: Context) -> dict[str, xarray.Dataset]:
     from trainphase.data import targets
     from trainphase.relu import ladder
 
-    size, X, numbers = runs.sizes("points"), targets.augmented(GRID[:, None]), runs.seeds(context, context.pick(3, 6))
+    size, X, numbers = runs.sizes("points"), targets.augmented(GRID[:, None]), context.seeds(context.pick(3, 6))
     shape = len(GAMMAS), len(numbers)
     f, linear = np.zeros((2, *shape, GRID.size))
     score, before = np.zeros((2, *shape))

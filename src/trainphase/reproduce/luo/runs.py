@@ -55,11 +55,6 @@ def folders(context: Context) -> tuple[str, ...]:
     return context.folders
 
 
-def seeds(context: Context, count: int) -> list[int]:
-    """Seeds of the draws: other ones for another seed of the context."""
-    return [100 * context.seed + k for k in range(count)]
-
-
 def piece(
     data: str, places: tuple[str, ...], points: Sequence[Point], widths: Sequence[int], numbers: Sequence[int], accuracy: float,
     factor: float = 1.0,
@@ -90,7 +85,7 @@ def measured(
     """
     import xarray
 
-    numbers, places = seeds(context, count), folders(context) if data == "mnist" else ()
+    numbers, places = context.seeds(count), folders(context) if data == "mnist" else ()
     parts = [list(points[k : k + size]) for k in range(0, len(points), size)]
     groups = [(m,) for m in widths] if apart else [tuple(widths)]
     jobs = {(k, j): f"{name}_{data}_{k}_{j}" for j in range(len(groups)) for k in range(len(parts))}

@@ -37,8 +37,7 @@ def compute(context: Context) -> xarray.Dataset:
     context.progress.start(len(GAMMA3) * seeds, 0)
     with precision("float64"):
         for i, gamma3 in enumerate(GAMMA3):
-            for k in range(seeds):
-                seed = 100 * context.seed + k
+            for k, seed in enumerate(context.seeds(seeds)):
                 system = relu3(width, data.X, data.y[:, 0], gamma3=gamma3, gamma2=0.0, seed=seed)
                 run = flow3(system, TARGET, max_steps=MOST_STEPS, weights=True)
                 if run.outcome != CONVERGED or run.weights is None:

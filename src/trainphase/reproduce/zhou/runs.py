@@ -73,7 +73,7 @@ def distances(context: Context, points: Sequence[Point], widths: Sequence[int], 
     """
     import xarray
 
-    numbers = [100 * context.seed + k for k in range(seeds)]
+    numbers = context.seeds(seeds)
     parts = [list(points[k : k + PIECE]) for k in range(0, len(points), PIECE)]
     jobs = {(k, m, s): f"runs_{k}_{m}_{s}" for m in widths for s in numbers for k in range(len(parts))}
     waiting = [job for job, name in jobs.items() if not context.has(name)]

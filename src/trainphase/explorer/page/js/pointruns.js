@@ -5,7 +5,7 @@ import { NOT_COMPUTED } from "./paint.js";
 import { runOnServer, runPoint, showPoints } from "./points.js";
 import { diagramOf, modelDraws, systemOf } from "./source.js";
 import { paramsAt } from "./state.js";
-import { axisValues, nearestIndices } from "./stored.js";
+import { axisValues, nearestIndices, reason } from "./stored.js";
 
 /** @typedef {import("./explorer.js").Explorer} Explorer */
 /** @typedef {import("./state.js").Spot} Spot */
@@ -113,7 +113,7 @@ export class PointRuns {
     try {
       this.runs[name] = runPoint(state, state.id, spot, modelDraws(info, state.params));
     } catch (error) {
-      explorer.problem(error instanceof Error ? error.message : String(error));
+      explorer.problem(reason(error));
       return;
     }
     explorer.main.dataset.runMs = (performance.now() - began).toFixed(2);
@@ -151,7 +151,7 @@ export class PointRuns {
         if (words) reading.rule = `as stored; ${words}`;
         this.show();
       },
-      () => {},
+      (error) => explorer.problem(`what is stored of the point did not come (${reason(error)})`),
     );
   }
 
@@ -178,15 +178,22 @@ export class PointRuns {
       const place = Object.fromEntries(
         diagram.axes.map((axis) => [axis.name, Number(run.params[axis.name])]),
       );
+      const note = (/** @type {string} */ words) => {
+        if (run.note === words) return;
+        run.note = words;
+        if (this.runs[name] === run) this.show();
+      };
       const progress = (/** @type {number} */ share) => {
         run.share = share;
+        note("Running on the server");
         const bar = document.querySelector(`.card.run-${name.toLowerCase()} progress`);
         if (bar) /** @type {HTMLProgressElement} */ (bar).value = share;
       };
       // One after the other; a run that was stopped leaves the server after a moment.
       const mine = this.line.then(() => {
         asked.signal.throwIfAborted();
-        return runOnServer({ diagram: diagram.id, params: place }, progress, asked.signal);
+        const waits = (/** @type {string} */ why) => note(`Waiting: ${why}`);
+        return runOnServer({ diagram: diagram.id, params: place }, progress, asked.signal, waits);
       });
       this.line = mine.then(
         () => {},
@@ -201,7 +208,7 @@ export class PointRuns {
           (error) => {
             run.note = asked.signal.aborted
               ? "The run was stopped."
-              : `The server did not run it: ${error instanceof Error ? error.message : error}.`;
+              : `The server did not run it: ${reason(error)}.`;
           },
         )
         .finally(() => {

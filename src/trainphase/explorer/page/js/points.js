@@ -5,6 +5,7 @@ import { commandFor, pointCard, textNode } from "./announce.js";
 import { NOT_COMPUTED } from "./paint.js";
 import { drawPanels } from "./plots/panels.js";
 import { paramsAt } from "./state.js";
+import { refusal } from "./stored.js";
 import { cubicStep } from "./systems/cubic.js";
 
 /** @typedef {import("./state.js").State} State */
@@ -92,9 +93,10 @@ export function showPoints(cards, panels, state, system, phases, runs, act) {
  * @param {Record<string, unknown>} request
  * @param {(share: number) => void} progress
  * @param {AbortSignal} signal
+ * @param {(sentence: string) => void} waits told once why the server does not run it yet
  * @returns {Promise<Trajectory>}
  */
-export async function runOnServer(request, progress, signal) {
+export async function runOnServer(request, progress, signal, waits) {
   const asked = {
     method: "POST",
     signal,
@@ -103,14 +105,12 @@ export async function runOnServer(request, progress, signal) {
   };
   let answer = await fetch("api/run", asked);
   // The server does one run at a time: the other point's is waited for.
-  while (answer.status === 429) {
+  for (let told = false; answer.status === 429; told = true) {
+    if (!told) waits((await refusal(answer)).message);
     await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
     answer = await fetch("api/run", asked);
   }
-  if (!answer.ok || !answer.body) {
-    const said = await answer.json().catch(() => null);
-    throw new Error(said?.error ?? `the server answered ${answer.status}`);
-  }
+  if (!answer.ok || !answer.body) throw await refusal(answer);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {

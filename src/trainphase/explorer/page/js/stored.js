@@ -50,9 +50,7 @@ export class StoredLabels {
       }
       this.arrived();
     } catch (error) {
-      this.failed(
-        `the labels of this diagram could not be read (${error instanceof Error ? error.message : error})`,
-      );
+      this.failed(`the labels of this diagram could not be read (${reason(error)})`);
     }
   }
 
@@ -113,9 +111,11 @@ export class StoredLabels {
       const [oldest] = this.tiles.keys();
       if (this.tiles.size > MOST_TILES) this.tiles.delete(oldest);
       this.arrived();
-    } catch {
+    } catch (error) {
       this.tiles.delete(key);
-      this.failed("a part of this diagram did not come from the server; move the view to ask again");
+      this.failed(
+        `a part of this diagram did not come from the server (${reason(error)}); move the view to ask again`,
+      );
     }
   }
 
@@ -146,7 +146,7 @@ export class StoredLabels {
     const values = this.values(i, j);
     if (!served) return { values, words: "" };
     const answer = await fetch(`api/diagram/${encodeURIComponent(this.diagram.id)}/point?i=${i}&j=${j}`);
-    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+    if (!answer.ok) throw await refusal(answer);
     const given = await answer.json();
     for (const [name, value] of Object.entries(given.fields ?? {}))
       if (typeof value === "number") values[name] = value;
@@ -169,10 +169,21 @@ function levelIndex(k, level, n) {
   return Math.min(Math.round(k / 2 ** level), levelSize(n, level) - 1);
 }
 
+/** What was thrown, in words. @param {unknown} error */
+export function reason(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The server's own sentence on why it refuses. @param {Response} answer */
+export async function refusal(answer) {
+  const said = await answer.json().catch(() => null);
+  return new Error(said?.error ?? `the server answered ${answer.status}`);
+}
+
 /** @param {string} address */
 async function remoteBytes(address) {
   const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  if (!answer.ok) throw await refusal(answer);
   return new Uint8Array(await answer.arrayBuffer());
 }
 

@@ -28,8 +28,9 @@ export class CycleFinder {
    * at which the tail repeats within ten times the best repetition are tried in increasing order.
    * @param {Float64Array} tail
    * @param {Float64Array} recurrence at index p - 1 how far the tail is from repeating after p steps
+   * @param {number} start the size of the state that the run began from
    */
-  find(tail, recurrence) {
+  find(tail, recurrence, start) {
     this.period = 0;
     this.multiplier = NaN;
     this.root = NaN;
@@ -44,7 +45,7 @@ export class CycleFinder {
       for (let p = d; p <= SURVEY_PERIODS && !wanted; p += d) wanted = recurrence[p - 1] <= floor;
       if (!wanted) continue;
       tried++;
-      if (this.judge(tail, d)) return;
+      if (this.judge(tail, d, start)) return;
     }
   }
 
@@ -86,8 +87,9 @@ export class CycleFinder {
    * it.
    * @param {Float64Array} tail
    * @param {number} asked
+   * @param {number} start
    */
-  judge(tail, asked) {
+  judge(tail, asked, start) {
     let scale = 0;
     for (let k = 0; k < SURVEY_TAIL; k++) scale = Math.max(scale, Math.abs(tail[k]));
     const end = tail[SURVEY_TAIL - 1];
@@ -104,8 +106,10 @@ export class CycleFinder {
       y = this.map.next(y);
     }
     // On the cycle to rounding; or clearly closer than before; or, next to a boundary, a little closer from
-    // nearby.
-    const close = last <= 1e-9 * scale || last < 0.9 * first || (last < first && last <= 0.1 * scale);
+    // nearby. Near is meant by the size of the run: where the fixed point is 0, that of the tail is the
+    // distance.
+    const size = Math.max(scale, start);
+    const close = last <= 1e-9 * size || last < 0.9 * first || (last < first && last <= 0.1 * size);
     // A cycle born at the flip of a shorter one is a triple root, known to the cube root of rounding only.
     const newborn = period % 2 === 0 && multiplier > 0;
     if (!(close && Math.abs(multiplier) < 1 - (newborn ? CYCLE_NEWBORN : CYCLE_NEUTRAL))) return false;

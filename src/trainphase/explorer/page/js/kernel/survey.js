@@ -37,8 +37,10 @@
 export const SURVEY_BLOCK = 128;
 export const SURVEY_TAIL = 192;
 export const SURVEY_PERIODS = 64;
-// Points of a tail that must repeat.
-const SURVEY_WINDOW = 16;
+// Points of a tail that must repeat: of a single number, whose cycles are confirmed by Newton's method, and
+// of other states.
+export const SURVEY_WINDOW = 16;
+export const SURVEY_LONG_WINDOW = 64;
 export const SURVEY_FLOOR = 1e-20;
 export const SURVEY_RISE = 1e-12;
 // Below this a number is subnormal; XLA takes such numbers for 0, and a processor is slow on them.
@@ -71,6 +73,7 @@ export class Survey {
     this.bits = new Float64Array(1);
     // The high word of a number is the second one on every machine that browsers run on.
     this.words = new Int32Array(this.bits.buffer);
+    this.start = 0;
     this.steps = 0;
     this.total = 0;
     this.square = 0;
@@ -84,13 +87,14 @@ export class Survey {
 
   /**
    * Run from the start at the fraction `u` of the family (ignored by maps with one start) over 4 `blocks`
-   * blocks. The state at half the horizon is kept in `halfway`.
+   * blocks. The state at half the horizon is kept in `halfway`, the size of that at the start in `start`.
    * @param {number} u
    * @param {number} blocks blocks of 128 steps in a quarter of the horizon
      */
   run(u, blocks) {
     const { map, state, tally } = this;
     map.begin(state, u);
+    this.start = Math.abs(state[0]);
     this.direction();
     const loss = map.loss(state);
     tally[0] = loss;
@@ -227,16 +231,16 @@ export class Survey {
 }
 
 /**
- * How well SURVEY_WINDOW points near the end of a tail repeat after p steps: the largest distance, at index p
- * - 1.
+ * How well `window` points near the end of a tail repeat after p steps: the largest distance, at index p - 1.
  * @param {Float64Array} tail
  * @param {Float64Array} out of length SURVEY_PERIODS
+ * @param {number} window
  */
-export function tailRecurrence(tail, out) {
-  const first = SURVEY_TAIL - SURVEY_PERIODS - SURVEY_WINDOW;
+export function tailRecurrence(tail, out, window) {
+  const first = SURVEY_TAIL - SURVEY_PERIODS - window;
   for (let p = 1; p <= SURVEY_PERIODS; p++) {
     let most = 0;
-    for (let k = first; k < first + SURVEY_WINDOW; k++) {
+    for (let k = first; k < first + window; k++) {
       const d = Math.abs(tail[k + p] - tail[k]);
       if (!(d <= most)) most = d;
     }

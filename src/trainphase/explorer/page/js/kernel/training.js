@@ -5,7 +5,8 @@ import { CycleFinder } from "./cycles.js";
 import { EnsembleProbe, stratified } from "./ensemble.js";
 import { trainingMap } from "./maps.js";
 import {
-  SURVEY_BLOCK, SURVEY_PERIODS, SURVEY_RISE, SURVEY_TAIL, Survey, surveySteps, tailRecurrence, tailRepeats,
+  SURVEY_BLOCK, SURVEY_LONG_WINDOW, SURVEY_PERIODS, SURVEY_RISE, SURVEY_TAIL, SURVEY_WINDOW, Survey, surveySteps,
+  tailRecurrence, tailRepeats,
 } from "./survey.js";
 
 /**
@@ -90,8 +91,8 @@ class TrainingReader {
     survey.record(survey.state, tail);
     if (!(lam > reach + 1e-3)) {
       const finder = /** @type {CycleFinder} */ (this.finder);
-      tailRecurrence(tail, this.now);
-      finder.find(tail, this.now);
+      tailRecurrence(tail, this.now, SURVEY_WINDOW);
+      finder.find(tail, this.now, survey.start);
       if (finder.period >= 1) {
         this.period = finder.period;
         this.lasting = finder.period;
@@ -129,7 +130,7 @@ class TrainingReader {
     this.period = 1;
     if (gone && !this.whole) return 2;
     survey.record(state, tail);
-    tailRecurrence(tail, now);
+    tailRecurrence(tail, now, SURVEY_LONG_WINDOW);
     let first = -1;
     for (let p = 0; p < SURVEY_PERIODS; p++) {
       now[p] /= scale;
@@ -172,7 +173,7 @@ class TrainingReader {
     const { now, before, survey, tail } = this;
     if (!(survey.swing(survey.state) >= 0.99 * survey.swing(survey.halfway))) return 0;
     survey.record(survey.halfway, tail);
-    tailRecurrence(tail, before);
+    tailRecurrence(tail, before, SURVEY_LONG_WINDOW);
     for (let p = 0; p < SURVEY_PERIODS; p++) {
       if (now[p] <= 1e-3 && now[p] <= 0.05 * now[0] && now[p] <= 0.8 * (before[p] / scale)) return p + 1;
     }

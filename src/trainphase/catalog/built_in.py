@@ -1,98 +1,13 @@
-"""What there is, by name: systems with their parameters, observables, papers. No JAX here: factories load on use.
-
-A test holds each entry against the signature of its factory, and each observable against what a run reports.
-"""
+"""The entries of the built-in systems, family by family."""
 
 from __future__ import annotations
 
-import importlib
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from trainphase import extensions
-from trainphase.errors import RequestError
-from trainphase.relu.reported import REPORTED
+from trainphase.catalog.entry import Param, SystemInfo
 
-
-@dataclass(frozen=True)
-class Param:
-    """A parameter: ``kind`` is float, int, choice or text; ``lo`` and ``hi`` bound it (``open_lo``: lo excluded).
-
-    ``axis`` tells that a diagram may range over it; text and choices may not be ranged over.
-    """
-
-    name: str
-    kind: str
-    default: Any
-    help: str
-    units: str = "1"
-    lo: float = -math.inf
-    hi: float = math.inf
-    open_lo: bool = False
-    choices: tuple[str, ...] = ()
-
-    @property
-    def axis(self) -> bool:
-        """True when a diagram may range over the parameter."""
-        return self.kind in ("float", "int")
-
-    def check(self, value: float) -> None:
-        """Raise RequestError when a number is outside the domain."""
-        low = value <= self.lo if self.open_lo else value < self.lo
-        if not math.isfinite(value) or low or value > self.hi:
-            raise RequestError(f"{self.name}={value:g} is out of range; {self.name} must be {self.domain()}")
-
-    def domain(self) -> str:
-        """The allowed values in words."""
-        if self.kind == "choice":
-            return "one of " + ", ".join(self.choices)
-        if self.kind == "text":
-            return "text"
-        word = "a whole number" if self.kind == "int" else "a number"
-        if math.isfinite(self.lo) and math.isfinite(self.hi):
-            return f"{word} from {self.lo:g} to {self.hi:g}"
-        if math.isfinite(self.lo):
-            return f"{word} {'above' if self.open_lo else 'of at least'} {self.lo:g}"
-        return word
-
-
-@dataclass(frozen=True)
-class SystemInfo:
-    """A system as the command line and the explorer see it. ``factory`` is "module:attribute"."""
-
-    name: str
-    summary: str
-    factory: str
-    params: tuple[Param, ...]
-    observables: tuple[str, ...]
-    vocabularies: tuple[str, ...] = ("training",)
-    paper: str = ""
-
-    def param(self, name: str) -> Param:
-        """The parameter of that name; RequestError lists the parameters otherwise."""
-        for p in self.params:
-            if p.name == name:
-                return p
-        raise RequestError(f"{self.name} has no parameter {name!r}; it has {', '.join(p.name for p in self.params)}")
-
-    def load(self) -> Callable[..., Any]:
-        """The factory itself; imports the module (and JAX)."""
-        module, _, attribute = self.factory.partition(":")
-        return getattr(importlib.import_module(module), attribute)
-
-    @property
-    def reference(self) -> Any:
-        """What names the system in the Python face: here its name."""
-        return self.name
-
-    @property
-    def reads_data(self) -> bool:
-        """True when the factory takes a data directory."""
-        return any(p.name in ("data", "dataset") for p in self.params)
-
-
+# Rows of the data matrix of a regression.
 DATA = (
     "orthogonal", "gaussian", "digits", "digits-orthogonal", "mnist", "mnist-orthogonal",
     "fashion-mnist", "fashion-mnist-orthogonal",
@@ -127,7 +42,7 @@ def _with(params: tuple[Param, ...], **defaults: Any) -> tuple[Param, ...]:
 
 _CHEN = "Chen, Balasubramanian, Ghosal, Agrawalla 2023"
 
-_BUILT_IN = (
+_CUBIC_FAMILY = (
     SystemInfo(
         "cubic",
         "the cubic map of quadratic regression, over all starts or from z0",
@@ -336,65 +251,4 @@ _NETWORKS = (
     ),
 )  # fmt: skip
 
-OBSERVABLES: Mapping[str, tuple[str, str]] = {
-    "loss": ("target units squared", "training loss"),
-    "test_loss": ("target units squared", "loss on the test rows, (1/2n) sum of squares against the noiseless teacher"),
-    "averaged_test_loss": ("target units squared", "the same for predictions averaged over the second half of the run"),
-    "residual": ("1", "residuals z, one per sample: rescaled to a coordinate of the map; in target units for quadratic"),
-    "curvature": ("1", "step size times the largest eigenvalue of the neural tangent kernel (cross-entropy: of the Gauss-Newton "
-                  "matrix); with momentum and preconditioners rescaled: 2 is the edge of stability"),
-    "sharpness": ("1", "step size times the largest eigenvalue of the loss's Hessian, rescaled as the curvature"),
-    "leading_curvatures": ("1", "step size times the four largest eigenvalues of the kernel, largest first"),
-    "nonlinearity": ("1", "size of the second-order term of a step of the residuals over that of the first-order one, r_NL"),
-    "projected_q": ("1/parameter^2", "smallest and largest eigenvalue of the second derivative along the kernel's top mode"),
-    "top_mode": ("1", "unit eigenvector of the kernel's largest eigenvalue, continuous in sign"),
-    "top_residual": ("target units", "residual along the kernel's top mode"),
-    "conserved": ("1", "E~ recomputed from the state; its drift is the rounding of the run"),
-    "curvature_start": ("1", "curvature before the first step"),
-    "curvature_max": ("1", "largest curvature in the last quarter of the run; of a settled run, its final one"),
-    **{name: about for name, about in REPORTED.items() if name != "loss"},
-    "lyapunov": ("1/step", "largest Lyapunov exponent, natural logarithm per step"),
-    "lyapunov_se": ("1/step", "its standard error, from blocks of 128 steps"),
-    "period": ("steps", "length of the cycle the run settles on, 1 to 64; none when it settles on none"),
-    "multiplier": ("1", "derivative of the map along the cycle; the cycle is stable when it is below 1 in size"),
-    "increases": ("steps", "number of steps at which the training loss rose"),
-    "lower": ("1", "lower bound of the attractor in the residual z (over all samples, where there are several)"),
-    "upper": ("1", "upper bound of the attractor in the residual z"),
-}
-
-
-def systems() -> dict[str, SystemInfo]:
-    """The built-in systems."""
-    return {info.name: info for info in _BUILT_IN + _QUADRATIC_MODELS + _RELU + _NETWORKS}
-
-
-def observable(name: str) -> Any:
-    """The Observable of another package under that name; RequestError when there is none."""
-    from trainphase.observable import named  # which loads JAX
-
-    extensions.check_name(extensions.OBSERVABLES, name, own=name in OBSERVABLES)
-    return named(name)
-
-
-def measured(reference: Any, asked: Sequence[Any]) -> tuple[Any, ...]:
-    """The observables asked for, by name or as they are, and those of other packages that the system's entry names."""
-    offered = extensions.names(extensions.OBSERVABLES)
-    usual = [n for n in system(reference).observables if n in offered] if isinstance(reference, str) else []
-    return tuple(observable(o) if isinstance(o, str) else o for o in dict.fromkeys((*usual, *asked)))
-
-
-def third_party() -> tuple[str, ...]:
-    """Names under the entry point group; nothing of theirs is imported."""
-    return extensions.names(extensions.SYSTEMS)
-
-
-def system(name: str) -> SystemInfo:
-    """The system of that name; RequestError lists the names otherwise."""
-    known = systems()
-    extensions.check_name(extensions.SYSTEMS, name, own=name in known)
-    info = known.get(name) or extensions.load(extensions.SYSTEMS, name, SystemInfo)
-    if info is None:
-        raise RequestError(f"there is no system {name!r}; give one of {', '.join([*known, *third_party()])}")
-    if info.name != name:
-        raise RequestError(f"the system {name!r} of another package calls itself {info.name!r}; give it one name")
-    return info
+SYSTEMS = _CUBIC_FAMILY + _QUADRATIC_MODELS + _RELU + _NETWORKS
