@@ -32,8 +32,7 @@ smartquotes = False  # formulas and commands are shown as they are typed
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"no-value": True}
-autodoc_type_aliases = {name: name for name in ("ArrayLike", "Floats", "Folder", "Product", "Evidence")}
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}  # which is short for half a page
 autodoc_mock_imports = ["torch"]  # its users have it; the pages are built without
 maximum_signature_line_length = 100
 
@@ -51,4 +50,5 @@ def setup(app) -> None:
     app.connect("source-read", navigation.add)
     app.connect("source-read", filled.fill)
     app.connect("autodoc-process-docstring", docstrings.process)
+    app.connect("autodoc-process-signature", docstrings.signature)
     app.connect("build-finished", navigation.entrance)

@@ -137,6 +137,12 @@ def blocks_of(body: str) -> list[str]:
     return [p for p in re.split(r"\n{2,}", body.strip("\n")) if p]
 
 
+def signature(app: Any, what: str, name: str, thing: Any, options: Any, arguments: str | None, back: str | None) -> Any:
+    """Sphinx's hook: the types that conf.py leaves unexplained are shown by their names alone, in unions too."""
+    bare = [text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (arguments, back)]
+    return tuple(bare)
+
+
 def process(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Sphinx's hook: the docstring of each object that is shown."""
     lines[:] = [*converted("\n".join(lines)), ""]

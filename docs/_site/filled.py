@@ -23,7 +23,7 @@ def parameters() -> str:
         out += [f"### {info.name}", "", f"{cell(info.summary)}. In Python `{info.factory.replace(':', '.')}`.", ""]
         out += ["| parameter | default | unit | meaning |", "|---|---|---|---|"]
         for p in info.params:
-            domain = "" if p.domain() in ("text", "a number") else f"; {p.domain()}"
+            domain = "" if p.domain() in ("text", "a number") or p.name == "seed" else f"; {p.domain()}"
             default = "" if p.default is None else f"`{p.default}`"
             out.append(f"| `{p.name}` | {default} | {cell(p.units)} | {cell(p.help + domain)} |")
         seen = ", ".join(f"`{name}`" for name in info.observables)

@@ -165,4 +165,6 @@ def test_docstrings_come_out_as_they_are(site) -> None:
     assert "- first \\* item goes on\n- second\n" in text
     assert ".. code-block:: text\n\n   z -> f(z)" in text
     assert ".. code-block:: pycon\n\n   >>> 1 + 1\n   2" in text
+    hook = site["docstrings"].signature(None, "function", "f", None, None, "(x: TypeAliasForwardRef('ArrayLike') | None)", None)
+    assert hook == ("(x: ArrayLike | None)", None)
     assert text.endswith("**Returns** a pair.\n\n**Raises** RequestError for \\|x\\|.")

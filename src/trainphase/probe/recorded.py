@@ -38,7 +38,9 @@ class Recorded:
     kind : "sharpness", "preconditioned sharpness" or "batch sharpness".
     minibatch : whether losses are those of minibatches.
     more : further series at ``sharpness_steps``, by name.
-    notes : sentences for the user. regime : of the initialisation, and place : its Location. cost : of measuring.
+    notes : sentences for the user.
+    regime, place : of the initialisation, in words, and its Location.
+    cost : of measuring.
     """
 
     loss: Floats
