@@ -51,4 +51,4 @@ def setup(app) -> None:
     app.connect("source-read", filled.fill)
     app.connect("autodoc-process-docstring", docstrings.process)
     app.connect("autodoc-process-signature", docstrings.signature)
-    app.connect("build-finished", navigation.entrance)
+    app.connect("build-finished", navigation.finish)

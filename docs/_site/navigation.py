@@ -52,7 +52,11 @@ def add(app: Any, page: str, source: list[str]) -> None:
         source[0] += "\n" + trees(source[0], page) + "\n"
 
 
-def entrance(app: Any, why: Exception | None) -> None:
-    """At the top of the site stands a page that leads to the first one."""
-    if why is None:
-        (Path(app.outdir) / "index.html").write_text(ENTRANCE, encoding="utf-8")
+def finish(app: Any, why: Exception | None) -> None:
+    """At the top of the site stands a page that leads to the first one; headings of groups get the level that readers need."""
+    if why is not None:
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(text.replace('class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"'), "utf-8")
+    (Path(app.outdir) / "index.html").write_text(ENTRANCE, encoding="utf-8")
