@@ -98,7 +98,7 @@ lock: pyproject.toml ## choose the newest versions that pyproject allows and pin
 	requirements/lock "$(PYTHON)"
 
 clean: ## remove the environment, builds and caches (results of runs stay)
-	rm -rf $(VENV) $(TORCH_VENV) $(PAGE_TOOLS)/node_modules build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TORCH_VENV) $(PAGE_TOOLS)/node_modules build dist $(SITE) docs/_build/doctrees .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -20,10 +20,9 @@ project, release = "Trainphase", __version__
 html_title = f"Trainphase {release}"
 root_doc = "docs/index"
 include_patterns = ["README.md", "CHANGELOG.md", "benchmarks/README.md", "docs/**.md"]
-# Folders that hold no pages are not walked through.
-exclude_patterns = [
-    ".*", "build", "dist", "docs/_*", "node_modules", "out", "requirements", "runs", "scripts", "src", "tests", "trainphase-demo",
-]  # fmt: skip
+# Folders that hold no pages, such as environments and sweeps of any size, are not walked through.
+exclude_patterns = [p.name for p in HERE.parent.iterdir() if p.is_dir() and p.name not in ("docs", "benchmarks")]
+exclude_patterns += ["docs/_*", "benchmarks/results"]
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_heading_anchors = 4
 highlight_language = "text"

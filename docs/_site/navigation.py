@@ -52,11 +52,20 @@ def add(app: Any, page: str, source: list[str]) -> None:
         source[0] += "\n" + trees(source[0], page) + "\n"
 
 
+def fetched(html: str) -> list[str]:
+    """What a page would ask the network for when it is opened; links that a reader may follow are not meant."""
+    return re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)", html)
+
+
 def finish(app: Any, why: Exception | None) -> None:
     """At the top of the site stands a page that leads to the first one; headings of groups get the level that readers need."""
     if why is not None:
         return
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
+        if fetched(text):
+            from sphinx.errors import SphinxError  # pyright: ignore[reportMissingImports]
+
+            raise SphinxError(f"{page.name} would fetch {fetched(text)[0]}; nothing of the site may come from elsewhere")
         page.write_text(text.replace('class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"'), "utf-8")
     (Path(app.outdir) / "index.html").write_text(ENTRANCE, encoding="utf-8")

@@ -65,6 +65,15 @@ def test_groups_are_those_of_the_page(site) -> None:
     ]  # fmt: skip
 
 
+def test_what_a_page_would_fetch_is_found(site) -> None:
+    fetched = site["navigation"].fetched
+    assert fetched('<a href="https://x.org">x</a><img alt="" src="_images/a.png"><link rel="s" href="a.css">') == []
+    assert fetched('<script async src="https://x.org/a.js"></script><link href=//y.org/b.css>') == [
+        "https://x.org/a.js",
+        "//y.org/b.css",
+    ]
+
+
 def named() -> set[str]:
     """What the pages of the reference take from the code, by full name."""
     text = "".join(p.read_text() for p in (DOCS / "api").glob("*.md"))
@@ -130,7 +139,7 @@ def test_what_code_fills_is_whole(site) -> None:
         filled.fill(None, "x", ["<!-- filled: nothing -->"])
 
 
-HOUSE = '''One step z_i* -> |z|^2 of E~_ by ``f_a`` and :func:`run`, a `name`s.
+HOUSE = """One step z_i* -> |z|^2 of E~_ by ``f_a`` and :func:`run`, a `name`s.
 
 (a) is no list. Returns nothing here.
 
@@ -152,7 +161,7 @@ a, b_c : numbers, shape (n,);
 2
 
 Returns a pair. Raises RequestError for |x|.
-'''
+"""
 
 
 def test_docstrings_come_out_as_they_are(site) -> None:
