@@ -2,7 +2,7 @@
 
 They are written for people who read source: formulas in plain text, in which ``*``, ``_`` and ``|`` mean what they mean in
 mathematics; names followed by " : " and what they are; sections underlined by hyphens. Marked up are code between backquotes,
-references such as ``:func:`run```, lists and indented blocks. Everything else must come out as it is.
+references such as ``:func:`run```, lists stressed words and indented blocks. Everything else must come out as it is.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# What keeps its meaning: code, references.
-KEPT = re.compile(r"``.+?``|:(?:[a-z]+:)?[a-z]+:`[^`]+`|`[^`\n]+`")
+# What keeps its meaning: code, references, a word or a few that are stressed.
+KEPT = re.compile(r"``.+?``|:(?:[a-z]+:)?[a-z]+:`[^`]+`|`[^`\n]+`|(?<![^\s(])\*[A-Za-z]+(?: [a-z]+)*\*(?=[\s.,;:)])")
 # One name or several, and what they are: at the start of a line, or of a sentence within it.
 NAMES = r"(?:\*{0,2}[A-Za-z_]\w*(?:, \*{0,2}[A-Za-z_]\w*)*)"
 ENTRY = re.compile(rf"(?:^|(?<=[.;] ))({NAMES}) : ", re.M)

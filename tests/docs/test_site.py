@@ -141,7 +141,7 @@ def test_what_code_fills_is_whole(site) -> None:
 
 HOUSE = """One step z_i* -> |z|^2 of E~_ by ``f_a`` and :func:`run`, a `name`s.
 
-(a) is no list. Returns nothing here.
+(a) is no list, and *common growth* is stressed, a * b * c is not. Returns nothing here.
 
 Parameters
 ----------
@@ -167,7 +167,7 @@ Returns a pair. Raises RequestError for |x|.
 def test_docstrings_come_out_as_they_are(site) -> None:
     lines = site["docstrings"].converted(HOUSE)
     assert lines[0] == r"One step z\_i\* -\> \|z\|^2 of E~\_ by ``f_a`` and :func:`run`, a ``name``\ s."
-    assert lines[2] == r"\ (a) is no list. Returns nothing here."
+    assert lines[2] == r"\ (a) is no list, and *common growth* is stressed, a \* b \* c is not. Returns nothing here."
     text = "\n".join(lines)
     assert ".. rubric:: Parameters\n\n``a``, ``b_c``\n   numbers, shape (n,); and more of it.\n\n``odd``\n   another" in text
     assert "``**more``\n   the rest:" in text
