@@ -32,14 +32,16 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $
 TORCH_PIP = $(TORCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 RUN_READY = $(VENV)/.ready-run
 DEV_READY = $(VENV)/.ready-dev
+DOCS_READY = $(VENV)/.ready-docs
 TORCH_READY = $(TORCH_VENV)/.ready
+SITE = docs/_build/site
 PAGE_TOOLS = requirements/page
 PAGE_READY = $(PAGE_TOOLS)/node_modules/.ready
 SETUP_INPUTS = pyproject.toml $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-torch docs lint format types layers check bench soak gallery dist lock clean
+.PHONY: help demo test test-torch docs site lint format types layers check bench soak gallery dist lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -53,9 +55,16 @@ test: $(DEV_READY) ## set up and run the tests (without those marked slow or gpu
 test-torch: $(TORCH_READY) ## the tests of the PyTorch probe, in an environment of their own with PyTorch for the CPU
 	$(TORCH_VENV)/bin/python -m pytest $(TORCH_TESTS) $(PYTEST_ARGS)
 
-docs: $(DEV_READY) ## check the pages, offline: every link resolves, every block runs, every table is what the code says
+docs: site ## the site, and checks of the pages: every link resolves, every block runs, every table is what the code says
 	$(BIN)/python scripts/write_systems.py --check
 	$(BIN)/python -m pytest tests/docs $(PYTEST_ARGS)
+
+# Made anew each time, since a page that is not read again tells of no fault. Nothing is fetched.
+site: $(DOCS_READY) ## the pages and the API reference as a site in docs/_build/site, offline; a warning is an error
+	rm -rf $(SITE)
+	$(BIN)/python -m sphinx --builder html --conf-dir docs --doctree-dir docs/_build/doctrees --fresh-env --fail-on-warning \
+		--keep-going --quiet . $(SITE)
+	@echo "$(SITE)/index.html"
 
 lint: $(DEV_READY) ## style: ruff's rules and import order
 	$(BIN)/ruff check --output-format concise .
@@ -89,7 +98,7 @@ lock: pyproject.toml ## choose the newest versions that pyproject allows and pin
 	requirements/lock "$(PYTHON)"
 
 clean: ## remove the environment, builds and caches (results of runs stay)
-	rm -rf $(VENV) $(TORCH_VENV) $(PAGE_TOOLS)/node_modules build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TORCH_VENV) $(PAGE_TOOLS)/node_modules build dist $(SITE) docs/_build/doctrees .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -107,6 +116,12 @@ $(DEV_READY): $(SETUP_INPUTS) | $(BIN)/python
 	$(PIP_INSTALL) hatchling
 	$(PIP_INSTALL) --no-build-isolation -e ".[dev]"
 	@touch $@ $(RUN_READY)
+
+# Sphinx and its theme, for the site alone.
+$(DOCS_READY): $(SETUP_INPUTS) | $(BIN)/python
+	$(PIP_INSTALL) hatchling
+	$(PIP_INSTALL) --no-build-isolation -e ".[dev,docs]"
+	@touch $@ $(DEV_READY) $(RUN_READY)
 
 # TypeScript checks the types that the page's modules state in comments; Node.js comes with basedpyright.
 $(PAGE_READY): $(PAGE_TOOLS)/package.json $(PAGE_TOOLS)/package-lock.json | $(DEV_READY)

@@ -24,7 +24,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # What must be in the archives besides the Python modules; parts of names.
 IN_WHEEL = ("trainphase/py.typed", "trainphase/explorer/page/", "licenses/LICENSE", "entry_points.txt")
-IN_SDIST = ("README.md", "LICENSE", "Makefile", "pyproject.toml", "tests/conftest.py", "scripts/write_errors.py")
+IN_SDIST = (
+    "README.md", "LICENSE", "Makefile", "pyproject.toml", "tests/conftest.py", "scripts/write_errors.py", "docs/conf.py",
+    "docs/start.md",
+)  # fmt: skip
 
 
 class Fault(Exception):

@@ -45,7 +45,8 @@ class Trajectory:
     times : steps (``time_units``) at which observables were recorded, shape (T,).
     observables : name -> array (T, ...); ``units`` and ``long_names`` describe them.
     summary : name -> one number for the whole run (last values, Lyapunov exponent, period, ...).
-    outcome : converged, escaped or step-limit. reading : the phase with its evidence.
+    outcome : converged, escaped or step-limit.
+    reading : the phase with its evidence.
     theory : numbers the theory gives for this run (the cubic parameter a of every sample and their maximum).
     final : the last recorded state.
     """

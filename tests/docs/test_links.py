@@ -44,6 +44,12 @@ def test_links_resolve(path: Path) -> None:
     assert broken(path) == []
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_say_in_words_where_they_lead(path: Path) -> None:
+    """A file name tells a reader of the site nothing."""
+    assert re.findall(r"\[[^\]]*\.(?:md|json)\]\(", prose(path)) == []
+
+
 def test_the_index_has_every_page() -> None:
     pages = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").glob("*.md")} - {"index.md"}
     linked = {link.partition("#")[0] for link in LINK.findall(prose(ROOT / "docs" / "index.md"))}

@@ -1,7 +1,7 @@
 """The pages run: every console and python block of each, from top to bottom in one folder, and prints what the page shows.
 
-A console block below the line ``<!-- slow -->`` runs with the slow tests only. ``sh`` blocks are for the reader's machine;
-what they ask to reproduce must exist. 40 s of one core in all.
+A block below the line ``<!-- slow -->`` runs with the slow tests only. ``sh`` blocks are for the reader's machine: their
+commands and options, and what they ask to reproduce, must exist. 40 s of one core in all.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
-from trainphase.cli.main import main
+from trainphase.cli.main import cli, main
 from trainphase.reproduce.papers import select
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("start", "systems", "choosing", "probe", "maths")
+PAGES = ("start", "systems", "choosing", "probe", "refinement", "explore", "data", "maths", "api")
+# Pages whose blocks have a test of their own: README and extending.
+ELSEWHERE = ("../README", "extending")
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z]+) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.S)
 
 
@@ -69,6 +71,15 @@ def console(body: str) -> None:
         assert missing(shown, typed(line)) == [], line
 
 
+def python(body: str, name: str, space: dict[str, Any]) -> None:
+    """Run a block; what a comment behind a print promises must be printed."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(body, name, "exec", dont_inherit=True), space)
+    promised = re.findall(r"print\(.*\) +# (.*)$", body, re.M)
+    assert missing(promised, out.getvalue()) == [], out.getvalue()
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of one page share a folder and, in Python, their names."""
@@ -79,24 +90,49 @@ def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert kind in ("console", "python", "sh", "text"), f"{page}: a block of kind {kind!r} is not known to this test"
         if kind == "console" and block["mark"] != "slow":
             console(body)
+        elif block["mark"] == "slow":
+            continue
         elif kind == "python" and "import torch" in body:
             if importlib.util.find_spec("torch") is not None:
                 exec(compile(body, f"{page} block {number}", "exec", dont_inherit=True), {"__name__": page})
         elif kind == "python":
-            out = io.StringIO()
-            with contextlib.redirect_stdout(out):
-                exec(compile(body, f"{page} block {number}", "exec", dont_inherit=True), space)
-            promised = re.findall(r"print\(.*\) +# (.*)$", body, re.M)
-            assert missing(promised, out.getvalue()) == [], out.getvalue()
+            python(body, f"{page} block {number}", space)
 
 
 @pytest.mark.slow
 def test_slow_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    slow = [block["body"] for page in PAGES for block in BLOCK.finditer(texts(page)) if block["mark"] == "slow"]
-    assert slow
-    for body in slow:
-        console(body)
+    found = [block for page in PAGES for block in BLOCK.finditer(texts(page))]
+    slow = [(block["kind"], block["body"]) for block in found if block["mark"] == "slow"]
+    assert {kind for kind, _ in slow} == {"console", "python"}
+    for kind, body in slow:
+        if kind == "console":
+            console(body)
+        else:
+            python(body, "slow block", {"__name__": "slow"})
+
+
+def every_page() -> list[str]:
+    """The pages of this folder and the README, as ``texts`` takes them."""
+    return ["../README", *(p.relative_to(ROOT / "docs").with_suffix("").as_posix() for p in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", sorted(every_page()))
+def test_every_block_is_run_or_says_why_not(page: str) -> None:
+    """A new page with code must be listed above; a block without a kind would be looked at by nobody."""
+    kinds = {block["kind"] for block in BLOCK.finditer(texts(page))}
+    # toml: the package of extending; py: callbacks of libraries that are not here, tested in tests/unit.
+    assert kinds <= {"console", "python", "sh", "text"} | {"../README": {"py"}, "extending": {"toml"}}.get(page, set())
+    assert not kinds & {"console", "python"} or page in (*PAGES, *ELSEWHERE)
+
+
+@pytest.mark.parametrize("page", sorted(every_page()))
+def test_commands_for_the_readers_machine_exist(page: str) -> None:
+    bodies = [block["body"].replace("\\\n", " ") for block in BLOCK.finditer(texts(page)) if block["kind"] == "sh"]
+    for line in [line for body in bodies for line in body.splitlines() if line.startswith("trainphase ")]:
+        words = line.split("#")[0].split()
+        known = {option for param in cli.commands[words[1]].params for option in param.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
 
 
 def test_what_is_to_be_reproduced_exists() -> None:

@@ -163,9 +163,9 @@ def declared_packages() -> set[str]:
 
 
 def extra_packages() -> set[str]:
-    """Packages of the extras in pyproject.toml that users may install, so not those for development."""
+    """Packages of the extras in pyproject.toml that users may install, so not those for development and for the site."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    return {re.split(r"[<>=!~\[; ]", line)[0] for name, lines in extras.items() if name != "dev" for line in lines}
+    return {re.split(r"[<>=!~\[; ]", line)[0] for name, lines in extras.items() if name not in ("dev", "docs") for line in lines}
 
 
 def test_files_are_short() -> None:

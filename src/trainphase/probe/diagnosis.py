@@ -28,11 +28,12 @@ ENOUGH = 4 * FEWEST
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What a training run says. ``reading`` has both vocabularies, the spikes and the distance; ``run`` is the record.
+    """What a training run says: its phases, its distance to the edge, and what went on. Numbers are NaN where none was measured.
 
-    phase : of the vocabulary ``edge``; training : of ``training``. ratio : sharpness over its threshold, 1 at the edge;
-    distance = 1 - ratio. sharpness, threshold, lr : the last measured ones; largest_lr : the largest stable step size at the
-    last curvature. All NaN where nothing was measured. regime : of the initialisation, in words.
+    Attributes
+    ----------
+    reading : both vocabularies, the spikes and the distance, with the evidence.
+    run : the record that it was read from.
     """
 
     reading: LogReading

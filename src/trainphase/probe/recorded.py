@@ -27,11 +27,20 @@ NOT_LOCATED = "not a 2- or 3-layer ReLU network"
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """loss : (n,) at ``steps``. sharpness : (m,) at ``sharpness_steps``, in the optimiser's metric; error : its bounds.
+    """The record of a training run: losses, and the sharpness where it was measured.
 
-    threshold : (m,), in units of sharpness. lr : (m,), NaN where unknown. what : the optimiser and its threshold, in words.
-    kind : "sharpness", "preconditioned sharpness" or "batch sharpness". minibatch : whether losses are those of minibatches.
-    more : further series at ``sharpness_steps``, by name. notes : sentences for the user. regime : of the initialisation.
+    Attributes
+    ----------
+    loss, steps : (n,), and the steps that the losses belong to.
+    sharpness, sharpness_steps : (m,), in the optimiser's metric, and the steps of the measurements.
+    error : (m,), bounds on the errors of the sharpness. threshold : (m,), in its units. lr : (m,), NaN where unknown.
+    what : the optimiser and its threshold, in words.
+    kind : "sharpness", "preconditioned sharpness" or "batch sharpness".
+    minibatch : whether losses are those of minibatches.
+    more : further series at ``sharpness_steps``, by name.
+    notes : sentences for the user.
+    regime, place : of the initialisation, in words, and its Location.
+    cost : of measuring.
     """
 
     loss: Floats

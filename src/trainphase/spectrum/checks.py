@@ -19,9 +19,14 @@ TRUST = 3.0
 
 @dataclass(frozen=True)
 class Check:
-    """disagreement : |H v - difference| / |difference|. resolved : the difference's own relative error, roughly.
+    """What the comparison says.
 
-    agrees : the verdict. sentence : for the user, empty when all is well.
+    Attributes
+    ----------
+    disagreement : |H v - difference| / |difference|.
+    resolved : the difference's own relative error, roughly.
+    agrees : the verdict.
+    sentence : for the user, empty when all is well.
     """
 
     disagreement: float

@@ -189,7 +189,9 @@ def follow(product: Product, start: np.ndarray, most: int = 2, tol: float = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """A spectral density by stochastic Lanczos quadrature. nodes, weights : (probes, order); the weights of a probe sum to 1.
+    """A spectral density by stochastic Lanczos quadrature.
+
+    nodes, weights : (probes, order); the weights of a probe sum to 1.
 
     Source: Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38, 2017.
     """

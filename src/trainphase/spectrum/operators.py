@@ -25,8 +25,12 @@ from trainphase.spectrum.checks import Check, compare
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """A symmetric operator. product : (size,) -> (size,), NumPy arrays. name : what it is, in words.
+    """A symmetric operator.
 
+    Attributes
+    ----------
+    product : (size,) -> (size,), NumPy arrays.
+    name : what it is, in words.
     other : for the kernel's two sides, the map of a row of eigenvectors (k, size) to unit eigenvectors of the other side.
     """
 

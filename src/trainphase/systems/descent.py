@@ -77,7 +77,8 @@ def descent(problem: Problem, lr: float = 0.1, momentum: float | None = None, me
 
     Parameters
     ----------
-    lr : step size. momentum : b in [0, 1), or None; for Adam beta1, default 0.9.
+    lr : step size.
+    momentum : b in [0, 1), or None; for Adam beta1, default 0.9.
     method : "polyak" (gradient descent, with momentum the heavy ball) or "nesterov"; "adam" or "rmsprop" as optax has them;
         or a function from a step size to an optax transformation, such as ``optax.lion``, whose curvature is not reported.
 
