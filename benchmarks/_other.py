@@ -12,6 +12,7 @@ class Interpreter:
     """``script``, beside this file, run by ``python``; ``about`` is what it says of itself when it begins."""
 
     def __init__(self, python: str, script: str) -> None:
+        self.script = script
         command = [python, str(Path(__file__).resolve().parent / script)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.about = self._answer()
@@ -20,7 +21,7 @@ class Interpreter:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"the interpreter with PyTorch ended with {self.process.wait()}: see its message above")
+            raise SystemExit(f"{self.script} in its own interpreter ended with {self.process.wait()}: see its message above")
         return json.loads(line)
 
     def ask(self, **job: Any) -> dict[str, Any]:
