@@ -105,7 +105,7 @@ def main() -> None:
         found = methods[job["name"]](job)
         seconds = time.process_time() - begin
         if job.get("file"):
-            np.savez(job["file"], **found)
+            np.savez(job["file"], allow_pickle=False, **found)
         values = FEW if job["name"] == "Python" else job["values"]
         print(json.dumps({"seconds": seconds * job["values"] / values}), flush=True)
 

@@ -127,13 +127,14 @@ def main() -> None:
     parser.add_argument("--beside", action="store_true", help="write .md and .png beside the summary and leave the page as it is")
     parser.add_argument("--check", action="store_true", help="write nothing")
     given = parser.parse_args()
-    if given.summary is None and not given.check:
-        parser.error("which summary? Give the file that make bench BENCH=peers has written, or --check")
+    summary: Path | None = given.summary
     if not given.check:
-        data = json.loads(given.summary.read_text(encoding="utf-8"))
+        if summary is None:
+            parser.error("which summary? Give the file that make bench BENCH=peers has written, or --check")
+        data = json.loads(summary.read_text(encoding="utf-8"))
         if given.beside:
-            given.summary.with_suffix(".md").write_text(alone(data), encoding="utf-8")
-            draw(data, given.summary.with_suffix(".png"))
+            summary.with_suffix(".md").write_text(alone(data), encoding="utf-8")
+            draw(data, summary.with_suffix(".png"))
             return
         DATA.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         draw(data, PICTURE)
