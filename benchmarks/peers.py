@@ -53,6 +53,11 @@ def row(group: str, what: str, peer: str, version: str, ratio: Any, agreement: s
     }  # fmt: skip
 
 
+def regular(worst: float) -> str:
+    """How runs agree that may."""
+    return f"regular runs {f'to {worst:.1g}' if worst else 'bit for bit'}, chaotic ones in the mean"
+
+
 def named(versions: dict[str, str], *packages: str) -> str:
     """Packages with their versions."""
     return ", ".join(f"{name} {versions[name]}" for name in packages if name in versions)
@@ -112,15 +117,17 @@ def maps(result: Result) -> Iterator[Row]:
         "pynamical": ("pynamical (orbits alone)", "pynamical", "numba"), "NumPy": ("NumPy loop (exponents alone)", "numpy"),
         "numba": ("numba loop (exponents alone)", "numba"), "Python": ("Python loop (exponents alone)", "python"),
     }  # fmt: skip
-    worst = {c["pair"].split()[0]: c["worst"] for c in result["checks"]}
+    worst: dict[str, float] = {}
+    for check in result["checks"]:
+        name = check["pair"].split()[0]
+        worst[name] = max(check["worst"], worst.get(name, 0.0))
     for label, got in result["sizes"].items():
         size = f"a user's logistic map, {got['values']} values of r, {got['steps']} steps"
         asked = {"trainphase": (f"diagram of {size}", f"diagram-{label}"), "trainphase survey": (f"survey of {size}", "survey")}
         for (ours, (what, limits)), (name, (peer, *packages)) in itertools.product(asked.items(), peers.items()):
             ratio = got["ratios"].get(f"{name} / {ours}")
             if ratio is not None:
-                told = f"regular runs to {worst[name]:.1g}, chaotic ones in the mean"
-                yield row("maps", what, peer, named(versions, *packages), ratio, told, limits)
+                yield row("maps", what, peer, named(versions, *packages), ratio, regular(worst[name]), limits)
 
 
 def orbit(result: Result) -> Iterator[Row]:
@@ -131,8 +138,7 @@ def orbit(result: Result) -> Iterator[Row]:
     peers = {"NumPy": "NumPy loop", "NumPy Horner": "NumPy loop, no powers", "C fast-math": "C, -ffast-math",
              "C fast-math bits": "C with our algorithm, by hand"}  # fmt: skip
     for name, peer in peers.items():
-        told = f"regular runs to {worst[name]:.1g}, chaotic ones in the mean"
-        yield row("maps", what, peer, versions[name.split()[0]], result["ratios"][name], told, "cubic")
+        yield row("maps", what, peer, versions[name.split()[0]], result["ratios"][name], regular(worst[name]), "cubic")
 
 
 def refinement(result: Result) -> Iterator[Row]:
