@@ -92,31 +92,51 @@ def alone(data: Data) -> str:
     return "\n".join([head, *parts, f"## Not measured\n\n{text['missing']}"])
 
 
+def lines(data: Data) -> list[str | Data]:
+    """What stands below each other in the plot: a question, and the rows that answer it."""
+    found: list[str | Data] = []
+    last = None
+    for row in (row for name in GROUPS for row in data["rows"] if row["group"] == name):
+        if row["what"] != last:
+            last = row["what"]
+            found.append(last)
+        found.append(row)
+    return found
+
+
 def draw(data: Data, path: Path) -> None:
     """Bars from 1 to the median ratio, lines from the smallest to the largest, on a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     from trainphase.figures import style
 
-    rows = [row for name in GROUPS for row in data["rows"] if row["group"] == name]
+    shown = lines(data)
+    ends = [row["ratio"][k] for row in data["rows"] for k in ("min", "max")]
     with style.context():
-        fig = style.figure(style.DOUBLE, 0.8 + 0.145 * len(rows))
+        fig = style.figure(style.DOUBLE, 0.7 + 0.125 * len(shown))
         ax = fig.subplots()
-        for at, row in enumerate(rows):
+        for at, row in enumerate(shown):
+            if isinstance(row, str):
+                ax.annotate(row, (0, at), xycoords=("axes fraction", "data"), xytext=(-4, 0), textcoords="offset points",
+                            ha="right", va="center", fontsize=6.5, fontweight="bold")  # fmt: skip
+                continue
             r = row["ratio"]
             colour = OURS if r["median"] > 1 else THEIRS if row["agrees"] else PALE
-            ax.barh(at, r["median"] - 1, left=1, height=0.72, color=colour, hatch=None if row["agrees"] else "////",
+            ax.barh(at, r["median"] - 1, left=1, height=0.75, color=colour, hatch=None if row["agrees"] else "/////",
                     edgecolor="white", linewidth=0)  # fmt: skip
             ax.plot([r["min"], r["max"]], [at, at], color=style.INK, linewidth=0.8, solid_capstyle="butt")
-            there = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 5.5}
-            ax.annotate(f"{r['median']:.2g}", (max(r["max"], 1), at), **there)
-        edges = [at for at in range(1, len(rows)) if rows[at]["group"] != rows[at - 1]["group"]]
-        for at in edges:
-            ax.axhline(at - 0.5, color=style.GREY, linewidth=0.3)
+            number = f"{r['median']:.0f}" if r["median"] >= 10 else f"{r['median']:.2g}"
+            ax.annotate(number, (max(r["max"], 1), at), xytext=(3, 0), textcoords="offset points", va="center", fontsize=6)
         ax.axvline(1, color=style.INK, linewidth=0.8)
         ax.set_xscale("log")
-        ax.set_yticks(range(len(rows)), [f"{row['what']}  |  {row['peer']}" for row in rows], fontsize=5.5)
+        ax.set_xlim(min(*ends, 1) / 1.5, max(*ends, 1) * 2.5)
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.set_yticks(range(len(shown)), ["" if isinstance(row, str) else row["peer"] for row in shown], fontsize=6.5)
         ax.tick_params(axis="y", length=0)
-        ax.set_ylim(len(rows) - 0.4, -0.6)
-        ax.set_xlabel("CPU seconds of the peer over those of trainphase (hatched: the peer misses the tolerance)")
+        ax.tick_params(axis="x", top=True, labeltop=True)
+        ax.set_ylim(len(shown) - 0.4, -0.6)
+        ax.set_xlabel("the peer's CPU seconds over ours; hatched: it misses the tolerance")
         style.save(fig, path)
 
 
