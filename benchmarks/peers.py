@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -33,14 +34,14 @@ LIMITS = {
     "hessian": "Hessian products until the stated bound holds; on small networks the call of each",
     "kernel-top": "products with J and its transpose, a dozen of them",
     "kernel-whole": "one call and one product a column; there is no blocked form",
-    "diagram-small": "cutting tiles, records and the data set: a fixed tenth of a second",
+    "diagram-small": "tiles, records and the data set, a fixed cost of each diagram",
     "diagram-large": "the search for cycles in the recorded tails, by Newton's method in each run that may have one",
     "survey": "a tangent beside each state, and the tails recorded at two horizons",
     "cubic": "states in the second-level cache, loaded and stored every eight steps; recorded tails",
     "refinement": "Python between rounds; arrays of points in each",
     "relu": "steps of some ten microseconds a net, and where few neurons carry the fit all of them are trained",
     "image": "one product of pre-activations a step; at many neurons memory",
-    "quadratic": "one matrix product a step, at most of its peak",
+    "quadratic": "one matrix product a step, at more than half of the peak",
 }
 
 
@@ -135,7 +136,7 @@ def orbit(result: Result) -> Iterator[Row]:
     worst = {c["pair"].split(" and ")[0]: c["regular_worst"] for c in result["checks"] if "regular_worst" in c}
     what = f"orbit and exponent of the cubic map, {result['points']} values of a, {result['horizon']} steps"
     versions = {"NumPy": named(result["machine"], "numpy"), "C": named(result["machine"], "gcc")}
-    peers = {"NumPy": "NumPy loop", "NumPy Horner": "NumPy loop, no powers", "C fast-math": "C, -ffast-math",
+    peers = {"NumPy": "NumPy loop", "NumPy Horner": "NumPy loop, no powers", "C": "C", "C fast-math": "C, -ffast-math",
              "C fast-math bits": "C with our algorithm, by hand"}  # fmt: skip
     for name, peer in peers.items():
         yield row("maps", what, peer, versions[name.split()[0]], result["ratios"][name], regular(worst[name]), "cubic")
@@ -212,6 +213,12 @@ def command(name: str, given: argparse.Namespace) -> list[str]:
     return [sys.executable, str(HERE / f"{name}.py"), *words, *quick, "--out", str(place(name, given.quick))]
 
 
+def spent() -> float:
+    """CPU seconds of all benchmarks so far, and of the interpreters that they started."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def commit() -> dict[str, Any]:
     """The commit that was measured, whether files differed from it, and the tree of src."""
 
@@ -257,19 +264,19 @@ def main() -> int:
     """Run all, gather, write."""
     given, results, failed, seconds = parsed(), {}, {}, {}
     for name in given.only:
-        file, begin = place(name, given.quick), time.monotonic()
+        file, begin, cpu = place(name, given.quick), time.monotonic(), spent()
         if not given.gather:
             file.unlink(missing_ok=True)
             print(f"== {name}", flush=True)
             code = subprocess.run(command(name, given), check=False).returncode
-            seconds[name] = round(time.monotonic() - begin, 1)
+            seconds[name] = {"wall": round(time.monotonic() - begin, 1), "cpu": round(spent() - cpu, 1)}
             if code:
                 failed[name] = f"ended with exit code {code}"
         if file.exists():
             results[name] = json.loads(file.read_text(encoding="utf-8"))
         else:
             failed.setdefault(name, "has left no result")
-    document = gather(results, failed) | commit() | {"quick": given.quick, "wall_seconds": seconds}
+    document = gather(results, failed) | commit() | {"quick": given.quick, "seconds": seconds}
     write(document, given.out)
     table = [sys.executable, str(ROOT / "scripts" / "write_benchmarks.py"), str(given.out), "--beside"]
     print(f"\n{len(document['rows'])} ratios in {given.out}", flush=True)

@@ -57,10 +57,11 @@ def machine(data: Data) -> str:
     source = "; images: " + ", ".join(data["images"]) if data["images"] else ""
     changed = " (with changes)" if data["changed"] else ""
     size = "quick sizes" if data["quick"] else "full sizes"
-    minutes = sum(data["wall_seconds"].values()) / 60
+    wall, busy = (sum(took[clock] for took in data["seconds"].values()) / 60 for clock in ("wall", "cpu"))
+    took = f"; {busy:.1f} minutes of CPU in {wall:.1f}" if wall else ""
     return (
         f"{cpu}, one CPU; {versions}; `XLA_FLAGS={flags}`; {size}{source}; commit `{str(data['commit'])[:12]}`{changed}, "
-        f"`src` tree `{str(data['src'])[:12]}`; {minutes:.0f} minutes.\n"
+        f"`src` tree `{str(data['src'])[:12]}`{took}.\n"
     )
 
 
