@@ -37,8 +37,8 @@ from spectrum import network, pictures, start  # noqa: E402
 SIZES, IMAGES = (784, 240, 40, 10), (40, 100)  # layers (198 450 parameters); images with --quick, and without
 # Sums of 2e5 products in single precision, of mixed signs, in another order: 6e-8 sqrt(2e5) of the largest entry.
 APART = 3e-5
-# A call shorter than this, in seconds, is made twice and the second counts: after a dense matrix has been freed the first one waits
-# for the system to give memory again, three times as long as a search takes.
+# A call shorter than this, in seconds, is made twice and the second counts: after a dense matrix has been freed the first one
+# waits for the system to give memory again, three times as long as a search takes.
 SHORT = 0.5
 Answer = tuple[float, Any]  # CPU seconds; an eigenvalue or a matrix
 
