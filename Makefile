@@ -21,6 +21,10 @@ BENCH ?= orbit quadratic
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH_VENV ?= .venv-torch
+# The packages that the benchmarks compare with: environments of their own, too, and for neural-tangents, which wants an old JAX,
+# another one. Where that one cannot be made, its comparison is left out, and the summary says so.
+PEERS_VENV ?= .venv-peers
+NTK_VENV ?= .venv-peers-ntk
 TORCH_TESTS = tests/unit/test_probe_torch.py tests/unit/test_probe_optimizers.py tests/unit/test_probe_trainers.py \
 	tests/docs/test_readme.py::test_python_block
 # The first of these that runs and is new enough. A name on PATH may be a stub that fails, so each one is tried.
@@ -35,6 +39,8 @@ DEV_READY = $(VENV)/.ready-dev
 DOCS_READY = $(VENV)/.ready-docs
 TORCH_READY = $(TORCH_VENV)/.ready
 SITE = docs/_build/site
+PEERS_READY = $(PEERS_VENV)/.ready
+NTK_READY = $(NTK_VENV)/.ready
 PAGE_TOOLS = requirements/page
 PAGE_READY = $(PAGE_TOOLS)/node_modules/.ready
 SETUP_INPUTS = pyproject.toml $(CONSTRAINTS)
@@ -81,9 +87,11 @@ layers: $(DEV_READY) ## check that imports go downwards only
 
 check: lint types layers test ## all of the above checks
 
-bench: $(if $(filter-out probe,$(BENCH)),$(DEV_READY)) $(if $(filter probe,$(BENCH)),$(TORCH_READY)) ## compare with the loops people write, about ten minutes (BENCH_ARGS=--quick: one; BENCH=orbit: one of them)
-	@for name in $(BENCH); do echo "== $$name"; python=$(BIN)/python; [ "$$name" != probe ] || python=$(TORCH_VENV)/bin/python; \
-		"$$python" "benchmarks/$$name.py" $(BENCH_ARGS) || exit $$?; done
+bench: $(if $(filter-out probe,$(BENCH)),$(DEV_READY)) $(if $(filter probe,$(BENCH)),$(TORCH_READY)) $(if $(filter peers,$(BENCH)),$(PEERS_READY) $(NTK_READY)) ## compare with the loops people write, about ten minutes (BENCH_ARGS=--quick: one; BENCH=orbit: one of them; BENCH=peers: with packages)
+	@for name in $(BENCH); do echo "== $$name"; python=$(BIN)/python; more=; [ "$$name" != probe ] || python=$(TORCH_VENV)/bin/python; \
+		[ "$$name" != peers ] || more="--peers-python $(PEERS_VENV)/bin/python"; \
+		[ "$$name" != peers ] || [ ! -f $(NTK_READY) ] || more="$$more --ntk-python $(NTK_VENV)/bin/python"; \
+		"$$python" "benchmarks/$$name.py" $$more $(BENCH_ARGS) || exit $$?; done
 
 soak: $(DEV_READY) ## kill sweeps at random 200 times and see that nothing is lost, about ten minutes (SOAK_ARGS="20 7": 20 kills, seed 7)
 	$(BIN)/python scripts/soak.py $(SOAK_ARGS)
@@ -98,7 +106,7 @@ lock: pyproject.toml ## choose the newest versions that pyproject allows and pin
 	requirements/lock "$(PYTHON)"
 
 clean: ## remove the environment, builds and caches (results of runs stay)
-	rm -rf $(VENV) $(TORCH_VENV) $(PAGE_TOOLS)/node_modules build dist $(SITE) docs/_build/doctrees .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TORCH_VENV) $(PEERS_VENV) $(NTK_VENV) $(PAGE_TOOLS)/node_modules build dist $(SITE) docs/_build/doctrees .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -138,3 +146,15 @@ $(TORCH_READY): $(SETUP_INPUTS) | $(TORCH_VENV)/bin/python
 	$(TORCH_PIP) hatchling
 	$(TORCH_PIP) --no-build-isolation -e ".[torch]" hypothesis pytest
 	@touch $@
+
+$(PEERS_READY): requirements/peers.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found: install one, or name it with make PYTHON=..." >&2; exit 1; }
+	@echo "Setting up $(PEERS_VENV) with PyTorch and the packages to compare with; the first time takes some minutes." >&2
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $< $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1)
+	@touch $@
+
+$(NTK_READY): requirements/peers-ntk.txt
+	@rm -f $@
+	@{ $(PYTHON) -m venv $(NTK_VENV) && $(NTK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $< && \
+		touch $@; } || echo "neural-tangents could not be installed: it is left out." >&2

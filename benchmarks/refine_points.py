@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from _machine import machine, one_cpu
 from _other import Interpreter
-from _results import place, print_requirements, write
+from _results import place, print_requirements, within, write
 
 # One CPU for this process and the one that it starts, before NumPy counts the CPUs it may use.
 FLAGS = one_cpu()
@@ -98,8 +98,12 @@ def peers(python: str, quick: bool) -> list[dict[str, Any]]:
     jobs = [("categorical", 16, 20_000, 600.0), ("categorical", 1, 20_000, 600.0), ("default", 16, 14_723, 200.0)]
     rows = []
     for loss, batch, points, seconds in jobs:
-        job = {"loss": loss, "side": side, "batch": batch, "points": points, "seconds": seconds / (10 if quick else 1)}
-        rows.append(job | other.ask(**job) | other.about)
+        job = {"loss": loss, "side": side, "batch": batch, "points": points, "seconds": seconds / (20 if quick else 1)}
+        # In turns with ours. What does not get done in its time says no more when it is asked again.
+        turns = 1 if loss == "default" else 3
+        ours, theirs = zip(*((refined("three-phases", side + 1)[0], other.ask(**job)) for _ in range(turns)), strict=True)
+        ratio = within([r["seconds"] for r in theirs], [r["sampling_seconds"] for r in ours])
+        rows.append(job | theirs[-1] | other.about | {"ratio": ratio, "our_points": ours[-1]["points"]})
     return rows
 
 
@@ -144,7 +148,7 @@ def report(result: dict[str, Any]) -> None:
     for r in result["adaptive"]:
         state = "resolved" if r["resolved"] else f"not done: {r['coarse']:.0%} of the triangles on a line are too coarse"
         print(f"adaptive {r['adaptive']}, {r['loss']} loss, {r['batch']} at a time, 1/{r['side']}: {r['points']} points, "
-              f"{r['seconds']:.3g} s, {state}")  # fmt: skip
+              f"{r['seconds']:.3g} s, {r['ratio']['median']:.3g} times ours, {state}")  # fmt: skip
     print_requirements(result["requirements"])
 
 
