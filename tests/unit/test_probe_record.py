@@ -56,8 +56,8 @@ class Clock:
         return self.now
 
 
-def run(budget: float | None, price: float, steps: int = 2000, every: int = 50) -> Recorder:
-    """Steps of one second, products of ``price`` seconds, on a spectrum with a gap."""
+def run(budget: float | None, price: float, steps: int = 2000, every: int = 50, call: float = 0.0) -> Recorder:
+    """Steps of one second, products of ``price`` seconds, on a spectrum with a gap; every call of the probe takes ``call``."""
     clock = Clock()
     spectrum = np.linspace(0.1, 1.0, 60) ** 3
 
@@ -75,7 +75,9 @@ def run(budget: float | None, price: float, steps: int = 2000, every: int = 50) 
     recorder.begin(lambda: "", look)
     for k in range(steps):
         clock.now += 1.0
-        recorder.tick(1.0 / (k + 1), look)
+        entered = recorder.entered()
+        clock.now += call
+        recorder.tick(1.0 / (k + 1), look, entered=entered)
     recorder.finish()
     return recorder
 
@@ -87,6 +89,15 @@ def test_the_budget_is_kept(budget: float, price: float) -> None:
     # The price of a product stays as it was measured, so that there is nothing to overshoot by.
     assert 0 < cost.overhead <= budget
     assert cost.measurements > 2
+
+
+def test_the_calls_that_measure_nothing_are_in_the_budget() -> None:
+    recorder = run(10.0, 1.0, call=0.04)
+    cost = recorder.cost
+    assert cost.training + cost.measuring + cost.setup == pytest.approx(recorder.clock())
+    # Of 2000 calls the forty that measure are not clocked: 0.08 % of the training time.
+    assert cost.overhead == pytest.approx(100 * (recorder.clock() - cost.setup - 2000) / 2000, abs=0.1)
+    assert 4.0 < cost.overhead <= 10.0 and cost.measurements > 2
 
 
 def test_without_a_budget_every_measurement_is_made_and_converges() -> None:

@@ -87,10 +87,12 @@ class TorchWatch:
 
     def step(self, loss: Any) -> bool:
         """After ``optimizer.step()``: ``loss`` is the one that the step began with. Returns whether it measured."""
+        entered = self.recorder.entered()
         if isinstance(loss, torch.Tensor):
-            # Read only when a measurement is due: reading waits for the device.
-            loss = loss.detach().clone()
-        return self.recorder.tick(loss, self._look, self.model.wait)
+            # On a device read only when a measurement is due, since reading waits for it. A copy, as the loop may reuse its
+            # own; in memory the number itself is a third of the price of one.
+            loss = loss.item() if loss.is_cpu and loss.numel() == 1 else loss.detach().clone()
+        return self.recorder.tick(loss, self._look, self.model.wait, entered)
 
     def stop(self) -> None:
         """The loop is over."""
