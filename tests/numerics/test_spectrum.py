@@ -146,7 +146,7 @@ def test_the_recurrence_is_the_law_of_one_start(rng: np.random.Generator) -> Non
 
 
 def test_the_law_is_attained_so_that_none_is_sharper(rng: np.random.Generator) -> None:
-    """To each record belongs an operator that gives it, whose top value is ``t`` and of whose vector the start holds the share."""
+    """To each record belongs an operator that gives it: its top value is ``t``, and the start holds the share of its vector."""
     space = Space(diagonal(spectrum("spread")), SIZE, rng.standard_normal((1, SIZE)))
     for _ in range(8):
         space.advance()

@@ -259,7 +259,8 @@ CLAIMS = (
 )  # fmt: skip
 
 FIGURE_16 = Figure(
-    PAPER, "16", "Taylor models of a net on two classes of CIFAR-10", compute, _draw, CLAIMS, seconds_quick=100, seconds_full=7500,
+    PAPER, "16", "Taylor models of a net on two classes of CIFAR-10", compute, _draw, CLAIMS,
+    seconds_quick=100, seconds_full=7500,
 )  # fmt: skip
 
 FIGURES = (FIGURE_16,)
