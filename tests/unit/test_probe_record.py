@@ -111,7 +111,7 @@ def test_without_a_budget_every_measurement_is_made_and_converges() -> None:
 def test_a_budget_for_one_product_is_kept_every_time_and_its_bound_covers_a_mode_that_comes_up() -> None:
     clock, size = Clock(), 60
     rest = np.linspace(0.05, 0.5, size) ** 2
-    recorder = Recorder(50, 4.0, clock=clock)
+    recorder = Recorder(50, 3.75, clock=clock)  # of which 0.8, 1.5 products in 50 steps, are spent
     turned = np.linalg.qr(np.random.default_rng(1).normal(size=(size, size)))[0]
 
     def values() -> np.ndarray:
@@ -138,7 +138,7 @@ def test_a_budget_for_one_product_is_kept_every_time_and_its_bound_covers_a_mode
     off = np.abs(np.array(recorder.rows["sharpness"]) - true)
     # At least nine in ten: what is asked of a bound without a random start. It is one here although the value is off by far.
     assert np.mean(off <= recorder.rows["error"]) >= 0.9
-    assert off.max() > 0.02 and recorder.cost.overhead <= 4.0
+    assert off.max() > 0.02 and recorder.cost.overhead <= 3.75
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_budget_for_one_product_is_kept_every_time_and_its_bound_covers_a_mode
         (None, 1.0, 100, "were only 5 measurements of the sharpness in 400 steps, .*: lower every from 100 to 25$"),
         # Nothing was affordable, so that the price of a measurement is not known.
         (0.5, 9.0, 25, r"was only 1 measurement of .*: raise budget from 0\.5 per cent \(None: no limit\)$"),
-        # Six of 1.5 s; 16 of them in 400 s, of a budget of which 0.75 is spent, are 8 %.
+        # Six of 1.5 s; 16 of them in 400 s, of a budget of which 0.8 is spent, are 7.5 %.
         (3.0, 1.0, 50, r"were only 7 measurements .*: lower every from 50 to 25 and raise budget from 3 to some 8 per cent"),
     ],
 )

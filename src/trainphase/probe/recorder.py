@@ -27,10 +27,10 @@ COLD = 40
 FEWEST, FEWEST_OF_TWO, MOST = 1, 4, 24
 # With this many products there is room for more than the last vector in the start.
 AMPLE = 6
-# Of the budget, what is spent: a loop also pays for caches that a measurement has emptied, and prices rise. Measured on a
-# busy machine: up to 1.4 times what the probe's own clock says.
-SHARE = 0.75
-# What a call takes that measures nothing is clocked in one of so many steps.
+# Of the budget, what is spent by the probe's own clock. The rest is for what it does not see: steps after a measurement meet
+# emptied caches (0.2 % of 50 steps), prices rise, and two loops alike differ by up to 2 % by where their arrays lie.
+SHARE = 0.8
+# What a call takes that measures nothing, 0.5 to 1 % of a step of 5 ms, is clocked in one of so many steps.
 CLOCKED = 8
 # Every so many measurements the start has the gradient, or a random direction too: a mode from elsewhere is found.
 FRESH = 5
