@@ -131,13 +131,15 @@ def main() -> None:
     """Print a table, or with --json one document."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer steps and turns")
-    parser.add_argument("--steps", type=int, help="so many steps, one turn")
+    parser.add_argument("--steps", type=int, help="so many steps, one turn unless --turns says otherwise")
+    parser.add_argument("--turns", type=int, help="so many turns")
     parser.add_argument("--budgeted", action="store_true", help="only with the budget")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     chosen = parser.parse_args()
     steps, turns = (1000, 2) if chosen.quick else (2000, 5)
     if chosen.steps:
         steps, turns = chosen.steps, 1
+    turns = chosen.turns or turns
     rows = []
     if not chosen.json:
         names = ("overhead", "least", "worst", "own", "with setup", "every", "products", "true error", "", "bound", "covers")

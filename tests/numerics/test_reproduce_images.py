@@ -186,6 +186,21 @@ def test_an_expansion_is_followed_like_a_model(tmp_path):
     assert float(found["loss"][-1]) != float(model["loss"][-1])
 
 
+def test_a_push_gives_a_model_and_its_expansion_the_same_top_residual():
+    problem, more = net(), 1e-4
+    theta = np.asarray(problem.flat())
+    values, v, _ = top(problem, theta)
+    z1 = abs(v @ np.asarray(problem.residual(theta)))
+    moved = images_taylor.push(problem, theta, z1 + more)
+    starts = (problem, theta + moved), (Expansion(problem, 2, theta), moved)
+    for begun, at in ((images_taylor.beginning(p, start), start) for p, start in starts):
+        np.testing.assert_allclose(begun.flat(), at, atol=1e-15)  # rounding
+        # First order: the next one is smaller by the displacement times the second derivative, below a hundredth here.
+        assert abs(v @ np.asarray(begun.residual(begun.flat()))) - z1 == pytest.approx(more, rel=1e-2)
+    # The shortest: J^T v_1 is as long as the root of the kernel's eigenvalue. The eigenpair is one to 1e-10.
+    assert np.linalg.norm(moved) == pytest.approx(more / np.sqrt(values[0] / problem.weight), rel=1e-6)
+
+
 def test_every_claim_states_its_values():
     for figure in images.FIGURES:
         for claim in figure.claims:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trainphase.errors import RequestError
-from trainphase.spectrum._bounds import Law, above, from_residuals, seen
+from trainphase.spectrum._bounds import Law, above, fitting, from_residuals, seen
 from trainphase.spectrum._space import Space
 from trainphase.spectrum.krylov import density, follow, top
 
@@ -143,6 +143,24 @@ def test_the_recurrence_is_the_law_of_one_start(rng: np.random.Generator) -> Non
     # Where nothing else than the law is missing, the two answers are the same.
     reach = law.reach(theta[-1:], (1,), theta, weights[:1], space.K @ weights)[0] / theta[-1]
     assert law.hopeless(space.H, space.K[0, -1], 0.9 * reach) and not law.hopeless(space.H, space.K[0, -1], 1.2 * reach)
+
+
+def test_the_law_is_attained_so_that_none_is_sharper(rng: np.random.Generator) -> None:
+    """To each record belongs an operator that gives it: its top value is ``t``, and the start holds the share of its vector."""
+    space = Space(diagonal(spectrum("spread")), SIZE, rng.standard_normal((1, SIZE)))
+    for _ in range(8):
+        space.advance()
+    d, e = np.diag(space.H).tolist(), [*np.diag(space.H, 1).tolist(), float(space.K[0, -1])]
+    t = float(np.linalg.eigvalsh(space.H)[-1]) * 1.001
+    matrix, share = fitting(d, e, t), 1 / seen(d, e, t)
+    values, vectors = np.linalg.eigh(matrix)
+    # Rounding, which the distance of t from the Ritz value magnifies by a thousand.
+    assert values[-1] == pytest.approx(t, rel=1e-9) and vectors[0, -1] ** 2 == pytest.approx(share, rel=1e-6)
+    again = Space(lambda v: matrix @ v, len(matrix), np.eye(len(matrix))[:1])
+    for _ in range(8):
+        again.advance()
+    np.testing.assert_allclose(np.diag(again.H), d, rtol=1e-12, atol=1e-14)  # rounding
+    np.testing.assert_allclose([*np.diag(again.H, 1), again.K[0, -1]], e, rtol=1e-12)  # rounding
 
 
 # ---- following a run from one vector

@@ -113,13 +113,15 @@ def watch(
         return WatchState(recorder)
 
     def update(state: WatchState, params: Any, loss: Any = None, opt_state: Any = None, batch: Any = None) -> WatchState:
+        recorder = state.recorder
+        entered = recorder.entered()
         if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, loss))):
             raise RequestError("update was called inside jit, where nothing can be measured; call it between compiled steps")
-        recorder = state.recorder
         recorder.tick(
             loss,
             lambda: tool.look(recorder, params, opt_state, batch),
             lambda: jax.block_until_ready((params, loss)),
+            entered,
         )
         return state
 

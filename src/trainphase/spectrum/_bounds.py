@@ -127,6 +127,20 @@ def seen(d: list[float], e: list[float], t: float) -> float:
     return total
 
 
+def fitting(d: list[float], e: list[float], t: float) -> np.ndarray:
+    """An operator that gives the same record and has the eigenvalue ``t``, as its Lanczos matrix, (m + 1, m + 1).
+
+    d, e : as for :func:`seen`. The start is the first unit vector; the last entry of the diagonal is what a record leaves open.
+    With t above the Ritz values it is the top eigenvalue, and of its vector the start holds the share 1 / seen, not less: so no
+    law says more from a record (Christoffel's function; Akhiezer, The Classical Moment Problem, 1965, chapter 2).
+    """
+    side, before, now = 0.0, 0.0, 1.0
+    for a, b in zip(d, e, strict=True):
+        before, now, side = now, ((t - a) * now - side * before) / b, b
+    last = t - side * before / now
+    return np.diag([*d, last]) + np.diag(e, 1) + np.diag(e, -1)
+
+
 def above(d: list[float], e: list[float], theta: float, held: float) -> float:
     """How far above the largest Ritz value there may be an eigenvalue of whose vector the start holds the share ``held``."""
     if not e[-1] > 0:

@@ -45,12 +45,12 @@ class Space:
     def advance(self) -> None:
         """Multiply the first candidate and take it into the basis."""
         u, known = self.C.pop(0), self.K[0]
-        w = self._multiply(u)
+        w, length = self._multiply(u)
         m = self.dimension
         u = u.astype(w.dtype, copy=False)
         self._store(m, u)
         self.C = [c.astype(w.dtype, copy=False) for c in self.C]
-        self.norm = max(self.norm, _length(w))
+        self.norm = max(self.norm, length)
         # By symmetry most of what lies in the basis is known, so that one more passage over the basis is enough.
         basis, first = self._basis[: m + 1], np.empty(m + 1)
         first[:m], first[m] = known, float(u @ w)
@@ -108,7 +108,7 @@ class Space:
         """What rounding does to a value or a residual at most, in the operator's units."""
         return 8 * float(np.finfo(self._basis.dtype).eps) * self.norm + self.noise
 
-    def _multiply(self, u: np.ndarray) -> np.ndarray:
+    def _multiply(self, u: np.ndarray) -> tuple[np.ndarray, float]:
         self.products += 1
         return checked_image(self._product(u), self.size, self.products)
 
@@ -159,15 +159,21 @@ def _length(v: np.ndarray) -> float:
     return math.sqrt(float(v @ v))
 
 
-def checked_image(image: np.ndarray, size: int, count: int) -> np.ndarray:
-    """A copy of a product's image, in floats; ``count`` : which product it was. RequestError unless it is finite and (size,)."""
+def checked_image(image: np.ndarray, size: int, count: int) -> tuple[np.ndarray, float]:
+    """A copy of a product's image, in floats, and its length. RequestError unless it is finite and (size,).
+
+    count : which product it was.
+    """
     w = np.array(image)
     if w.shape != (size,):
         raise RequestError(f"the product has shape {w.shape} for vectors of shape ({size},); give a square operator")
     if w.dtype not in (np.float32, np.float64):
         w = w.astype(np.float64)
-    if not np.isfinite(w).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = _length(w)
+    # One passage for both: only what is not finite, or too long for its precision, makes a length that is not.
+    if not math.isfinite(length) and not np.isfinite(w).all():
         raise RequestError(
             f"product {count} with the operator is not finite; look for parameters or data that are not, or too large"
         )
-    return w
+    return w, length

@@ -87,10 +87,12 @@ class TorchWatch:
 
     def step(self, loss: Any) -> bool:
         """After ``optimizer.step()``: ``loss`` is the one that the step began with. Returns whether it measured."""
+        entered = self.recorder.entered()
         if isinstance(loss, torch.Tensor):
-            # Read only when a measurement is due: reading waits for the device.
-            loss = loss.detach().clone()
-        return self.recorder.tick(loss, self._look, self.model.wait)
+            # On a device read only when a measurement is due, since reading waits for it. A copy, as the loop may reuse its
+            # own; in memory the number itself is a third of the price of one.
+            loss = loss.item() if loss.is_cpu and loss.numel() == 1 else loss.detach().clone()
+        return self.recorder.tick(loss, self._look, self.model.wait, entered)
 
     def stop(self) -> None:
         """The loop is over."""
@@ -192,12 +194,13 @@ class _Model:
         return _flat(list(torch.func.jvp(slope, (point,), (tangent,))[1].values()))
 
     def _split(self, theta: np.ndarray | None) -> list[Any]:
-        found = [p.detach().clone() for p in self.parameters] if theta is None else self._vectors(theta)
+        found = [p.detach().clone() for p in self.parameters] if theta is None else self._vectors(np.array(theta))
         return [p.requires_grad_() for p in found]
 
     def _vectors(self, v: np.ndarray) -> list[Any]:
         like = self.parameters
-        whole = torch.tensor(v, device=like[0].device)
+        # No copy in memory: what is returned is read only, and not kept.
+        whole = torch.from_numpy(v if v.flags.writeable and v.flags.c_contiguous else np.array(v)).to(like[0].device)
         pieces = zip(whole.split([p.numel() for p in like]), like, strict=True)
         return [a.to(p).reshape(p.shape) for a, p in pieces]
 

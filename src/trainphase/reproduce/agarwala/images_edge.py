@@ -109,7 +109,7 @@ def _draw_5(data: Any) -> Any:
 
 CLAIMS_5 = (
     Claim(PAPER, "Fig. 5", "The top kernel eigenvalue reaches 2/eta: mean of eta lambda_1 after the first crossing.", 2.0,
-          relative(0.02, "issue 5 asks for 2 %; the mean is over a few slow cycles of a band some percent wide"), _level),
+          relative(0.02, "the mean is over a few slow cycles of a band some percent wide"), _level),
     Claim(PAPER, "Fig. 5", "From the first crossing on eta lambda_1 stays within a tenth of 2.", None,
           exact("the paper gives no number; a tenth is what a plot shows as hovering"), _band, expected=True),
     Claim(PAPER, "Fig. 5", "The top kernel eigenvalue crosses 2/eta several times.", True, exact("three or more"), _crosses),
