@@ -172,19 +172,44 @@ def test_function_space_is_weight_space_by_fixed_steps():
     np.testing.assert_allclose(found[1], found[0], rtol=1e-8)
 
 
-def test_steps_of_pre_activations_are_steps_of_weights():
-    _, _, sizes, few = spaces()
-    net, kappa, h, loss = descent.Net(few.a.T, few.w.T), 200**-0.8, 0.5 * 200**0.8, 0.0
+@pytest.mark.parametrize(("width", "outputs"), [(200, 1), (1500, 2)])
+def test_steps_of_pre_activations_are_steps_of_weights(width, outputs):
+    """All neurons in one group; in three groups of 512, of which the last has 36 of the one before."""
+    X, y = np.split(np.random.default_rng(0).standard_normal((20, 20 + outputs)), [20], axis=1)
+    few = initial.draw(width, 0, 20, outputs=outputs)
+    first = net = descent.Net(few.a.T, few.w.T)
+    kappa, h, losses, far = width**-0.8, 0.5 * width**0.8 / 20, [], np.zeros(2)
+    share = np.arange(width) % 2.0
     for _ in range(30):
-        H = sizes.X @ net.w
-        e = kappa * np.maximum(H, 0) @ net.a.T - sizes.y
-        loss, turn = np.mean(np.square(e)), h * kappa / 20 * sizes.X.T @ ((H > 0) * (e @ net.a))
-        net = descent.Net(net.a - h * kappa / 20 * e.T @ np.maximum(H, 0), net.w - turn)
-    got, losses = descent.descend(descent.Net(few.a.T, few.w.T), sizes.X, sizes.y, kappa, 1.0, h, 30)
-    # Sums of 20 products in another order, 30 times.
-    np.testing.assert_allclose(losses[-1], loss, rtol=1e-11)
-    for mine, theirs in zip(got, net, strict=True):
+        H = X @ net.w
+        e = kappa * np.maximum(H, 0) @ net.a.T - y
+        losses.append(np.mean(np.square(e)))
+        far = np.maximum(far, [np.linalg.norm((now - then) * share) for now, then in ((net.w, first.w), (net.a, first.a))])
+        turn = h * kappa / 20 * X.T @ ((H > 0) * (e @ net.a))
+        last, net = net, descent.Net(net.a - h * kappa / 20 * e.T @ np.maximum(H, 0), net.w - turn)
+    got, found = descent.descend(first, X, y, kappa, 1.0, h, 30)
+    # Stopped where it has taken 29 steps, whose losses fall.
+    run = descent.train(first, share, X, y, kappa, 1.0, h, 0.0, np.int32(29))
+    assert (descent.OUTCOMES[int(run.status)], int(run.steps)) == ("step-limit", 30)
+    # Sums of 20 and of ``width`` products in another order, 30 times.
+    np.testing.assert_allclose(found, losses, rtol=1e-11)
+    np.testing.assert_allclose([run.loss, run.far_w, run.far_a], [losses[-1], *far], rtol=1e-11)
+    for mine, theirs in zip((*got, *run.net), (*net, *last), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-12 * float(np.max(np.abs(theirs))))
+
+
+def test_steps_in_groups_copy_nothing_whole():
+    """Two arrays of the size of the net are kept, one for its new weights is returned; XLA must add none for the loop."""
+    n, count = 100, 5_000
+    shapes = (1, count), (n, count), (n, n), (n, 1), (), (), ()
+    a, w, *rest = (jax.ShapeDtypeStruct(shape, "float64") for shape in shapes)
+    memory = descent.descend.lower(descent.Net(a, w), *rest, 3).compile().memory_analysis()
+    # Besides them, ten arrays of a group at most: a quarter of an array.
+    assert memory.temp_size_in_bytes <= (2 + 10 * 128 / count) * n * count * 8
+    arguments = *rest[:5], rest[4], jax.ShapeDtypeStruct((), "int32")
+    memory = descent.train.lower(descent.Net(a, w), jax.ShapeDtypeStruct((count,), "float64"), *arguments).compile().memory_analysis()
+    # And the first pre-activations.
+    assert memory.temp_size_in_bytes <= (3 + 10 * 128 / count) * n * count * 8
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.8, 1.5])
