@@ -206,8 +206,8 @@ def test_steps_in_groups_copy_nothing_whole():
     memory = descent.descend.lower(descent.Net(a, w), *rest, 3).compile().memory_analysis()
     # Besides them, ten arrays of a group at most: a quarter of an array.
     assert memory.temp_size_in_bytes <= (2 + 10 * 128 / count) * n * count * 8
-    arguments = *rest[:5], rest[4], jax.ShapeDtypeStruct((), "int32")
-    memory = descent.train.lower(descent.Net(a, w), jax.ShapeDtypeStruct((count,), "float64"), *arguments).compile().memory_analysis()
+    share, most = jax.ShapeDtypeStruct((count,), "float64"), jax.ShapeDtypeStruct((), "int32")
+    memory = descent.train.lower(descent.Net(a, w), share, *rest, rest[4], most).compile().memory_analysis()
     # And the first pre-activations.
     assert memory.temp_size_in_bytes <= (3 + 10 * 128 / count) * n * count * 8
 

@@ -103,7 +103,10 @@ def test_a_seed_that_missed_its_loss_does_not_count() -> None:
     found = runs.measured_slope(data, 0, 0)
     assert found.value == pytest.approx(0.4) and "2 of them reached the target loss at every width" in found.note
     off = 0.4 - float(data["rule"][0, 0])
-    assert found.note.endswith(f"the rest, {off:+.3f}, is {abs(off) / 0.1:.1f} standard errors")
+    assert f"the rest, {off:+.3f}, is {abs(off) / 0.1:.1f} standard errors" in found.note
+    # With one degree of freedom Student's t is Cauchy's distribution.
+    p = 1 - 2 / np.pi * np.arctan(abs(off) / 0.1)
+    assert found.note.endswith(f"by chance so far off with p = {p:.2g} (Student's t, 2 seeds)")
 
 
 def test_the_rule_over_wide_nets_has_the_exponents_of_theory() -> None:

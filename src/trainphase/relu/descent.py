@@ -80,10 +80,10 @@ class _Start(NamedTuple):
 
 
 class _Groups(NamedTuple):
-    """``count`` neurons in groups of ``size``. The last group reaches back over neurons of the one before, which it holds with
+    """``neurons`` of them in groups of ``size``. The last group reaches back over neurons of the one before, which it holds with
     all weights zero: that is where they stay."""
 
-    count: int
+    neurons: int
     size: int
 
     @classmethod
@@ -95,11 +95,11 @@ class _Groups(NamedTuple):
 
     @property
     def number(self) -> int:
-        return -(-self.count // self.size)
+        return -(-self.neurons // self.size)
 
     def begin(self, k: Any) -> Any:
         """The first neuron of group k."""
-        return jnp.minimum(k * self.size, self.count - self.size)
+        return jnp.minimum(k * self.size, self.neurons - self.size)
 
     def part(self, v: Any, k: Any) -> jax.Array:
         """Group k of (rows, N), shape (rows, s)."""
@@ -114,7 +114,7 @@ class _Groups(NamedTuple):
         """(g, rows, s) as (rows, N)."""
         before = (self.number - 1) * self.size
         most = jnp.moveaxis(v[:-1], 0, 1).reshape(v.shape[1], before)
-        return jnp.concatenate([most, v[-1][:, self.size - self.count + before :]], axis=1)
+        return jnp.concatenate([most, v[-1][:, self.size - self.neurons + before :]], axis=1)
 
 
 def _read(k: Any, arrays: Any) -> Any:
@@ -163,9 +163,9 @@ def _step(p: _Problem, now: _State, start: _Start | None = None) -> tuple[_State
             # |X^T forces|^2 = forces . X X^T forces
             changes = forces * (first.H - H), jnp.square(a - first.a)
             far = far + jnp.stack([jnp.dot(first.share[0], jnp.sum(v, axis=0)) for v in changes])
-        new = zip(c[0][:3], (a, H, forces), strict=True)
-        whole = (lax.dynamic_update_index_in_dim(v, part, k, 0) for v, part in new)
-        return _State(*whole, c[0].f + jnp.maximum(H, 0) @ a.T), far
+        put = partial(lax.dynamic_update_index_in_dim, index=k, axis=0)
+        f = c[0].f + jnp.maximum(H, 0) @ a.T
+        return _State(put(c[0].a, a), put(c[0].H, H), put(c[0].forces, forces), f), far
 
     begin = now._replace(f=jnp.zeros_like(now.f)), jnp.zeros(2, e.dtype)
     return lax.fori_loop(0, now.a.shape[0], one, begin)
@@ -205,7 +205,6 @@ def train(first: Net, share: Any, X: Any, y: Any, kappa: Any, kappa_prime: Any, 
     none = jnp.zeros((), X.dtype)
     run = Run(first, jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, X.dtype), none, none, jnp.zeros((), jnp.int32))
     # The loss of a net decides whether it takes a step.
-    now, run = lax.while_loop(
-        lambda s: s[1].status == RUNNING, lambda s: looked(*_step(p, s[0], start), s[1]), looked(begin, jnp.zeros(2, X.dtype), run)
-    )
+    at_start = looked(begin, jnp.zeros(2, X.dtype), run)
+    now, run = lax.while_loop(lambda s: s[1].status == RUNNING, lambda s: looked(*_step(p, s[0], start), s[1]), at_start)
     return run._replace(net=_end(first, X, now, groups))

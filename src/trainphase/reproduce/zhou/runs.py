@@ -154,7 +154,12 @@ def crossing(gamma3: np.ndarray, slope: np.ndarray) -> float:
 
 
 def measured_slope(data: xarray.Dataset, point: int, layer: int) -> Measured:
-    """A slope with its standard error; not testable when no seed reached the target loss at every width."""
+    """A slope with its standard error; not testable when no seed reached the target loss at every width.
+
+    Few seeds know their standard error only roughly, so the note has the chance of the distance by Student's t.
+    """
+    from scipy.special import stdtr
+
     row = data.isel(point=point, layer=layer)
     value, error, width = float(row["slope"]), float(row["slope_se"]), data["width"].values
     start = "antisymmetric" if float(row["gamma3"]) <= ANTISYMMETRIC_UP_TO else "single"
@@ -169,4 +174,5 @@ def measured_slope(data: xarray.Dataset, point: int, layer: int) -> Measured:
     if np.isfinite(error) and error > 0:
         off, exponent = value - rule, float(row["theory"])
         note += f" where the exponent is {exponent:+.3f}: the rest, {off:+.3f}, is {abs(off) / error:.1f} standard errors"
+        note += f", by chance so far off with p = {2 * stdtr(reached - 1, -abs(off) / error):.2g} (Student's t, {reached} seeds)"
     return Measured(value, error if np.isfinite(error) else None, note)
