@@ -14,27 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+SCRIPT = "write_benchmarks"
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
 
-def imported(monkeypatch: pytest.MonkeyPatch, folder: str, name: str) -> Iterator[ModuleType]:
-    """A script as a module; what it and its neighbours leave in ``sys.modules`` is forgotten again."""
-    monkeypatch.syspath_prepend(str(ROOT / folder))
-    before = set(sys.modules)
+def imported(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[ModuleType]:
+    """A benchmark as a module; what it and its neighbours leave in ``sys.modules`` is forgotten again."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield importlib.import_module(name)
-    for other in {name, "_results", "pages"} - before:
+    for other in (name, "_results"):
         sys.modules.pop(other, None)
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    yield from imported(monkeypatch, "scripts", "write_benchmarks")
-
-
-@pytest.fixture
 def peers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    yield from imported(monkeypatch, "benchmarks", "peers")
+    yield from imported(monkeypatch, "peers")
 
 
 MACHINE = {"cpu": "one", "python": "3.11", "xla_flags": "", "jax": "0.10", "jaxlib": "0.10", "numpy": "2"}
@@ -150,7 +145,7 @@ def test_the_summary_has_a_page_and_a_plot_beside_it(peers, script, tmp_path: Pa
 
 
 def test_the_loops_that_people_write_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    for loops in imported(monkeypatch, "benchmarks", "maps_peers"):
+    for loops in imported(monkeypatch, "maps_peers"):
         job = {"values": 64, "steps": 4000}
         few = slice(None, None, 64 // loops.FEW)
         found = loops.numpy_loop(job)["lyapunov"]
