@@ -74,20 +74,24 @@ def ours(sigma_z: np.ndarray, sigma_J: np.ndarray, drawn: Draws, steps: int, dty
         return march(system, batched, len(sigma_z), steps)
 
 
-def pieces(drawn: Draws, dtype: str) -> dict[str, Callable[[], Any]]:
-    """Parts of a step on a full tile, INNER steps a call: the product alone, with the rest of a step, with the looks."""
-    width = Quadratic.tile
+def pieces(drawn: Draws, dtype: str, runs: int) -> tuple[int, dict[str, Callable[[], Any]]]:
+    """Parts of a step on a full tile, INNER steps a call: the product alone, with the rest of a step, with the looks.
+
+    And the lanes of a tile where so many runs are advanced.
+    """
     P = drawn.J.shape[1]
     with precision(dtype):
+        width = jax.tree.map(jnp.asarray, model(np.zeros(1), np.zeros(1), drawn, dtype)[0]).ready().tile_of(runs)
         system, batched = model(np.full(width, 0.2), np.linspace(0.3, 0.4, width), drawn, dtype)
         system = jax.tree.map(jnp.asarray, system).ready()
         axes = batch_axes(system, batched)
         state, memory = jax.vmap(lambda s: (s.init(), s.memory()), (axes,), Quadratic.lane_axis, axis_size=width)(system)
-        Q, zero = jnp.asarray(system.Q), jnp.zeros(width, dtype)
+        Q, zero = (jnp.asarray(system.Q),) if width == system.tile else system.parts, jnp.zeros(width, dtype)
 
-    def product(phi: jax.Array, Q: jax.Array) -> jax.Array:
-        M = lax.optimization_barrier(Q @ phi)
-        return phi - 1e-6 * M[:P]
+    def product(phi: jax.Array, Q: tuple[jax.Array, ...]) -> jax.Array:
+        for part in Q:
+            phi = phi - 1e-6 * lax.optimization_barrier(part @ phi)[:P]
+        return phi
 
     def step(look: bool, s: Any, c: Any) -> Any:
         one = jax.vmap(lambda s, x, w: s.observed_step(x, w, look), (axes, -1, -1), (-1, 0, 0, -1))
@@ -95,7 +99,7 @@ def pieces(drawn: Draws, dtype: str) -> dict[str, Callable[[], Any]]:
         return new, w, jnp.maximum(c[2], loss), jnp.maximum(c[3], seen) if look else c[3]
 
     @jax.jit
-    def alone(phi: jax.Array, Q: jax.Array) -> jax.Array:
+    def alone(phi: jax.Array, Q: tuple[jax.Array, ...]) -> jax.Array:
         return lax.fori_loop(0, INNER // EVERY, lambda _, p: _repeat(product, p, Q), phi)
 
     @partial(jax.jit, static_argnums=0)
@@ -112,7 +116,7 @@ def pieces(drawn: Draws, dtype: str) -> dict[str, Callable[[], Any]]:
 
         return run
 
-    return {
+    return width, {
         "product alone": call(alone, state, Q),
         "steps": call(whole, False, system, carry),
         "steps and looks": call(whole, True, system, carry),
@@ -229,15 +233,16 @@ def measure(drawn: Draws, dtype: str, given: argparse.Namespace) -> dict[str, An
     turns: dict[str, Callable[[], float]] = {
         "trainphase": lambda: float(ours(sigma_z, sigma_J, drawn, given.steps, dtype)["run_steps"].sum())
     }
-    # A run that goes on to the horizon, once per lane: no lane is ever idle.
+    # A run that goes on to the horizon, as often as there are runs: no lane is ever idle.
     staying = np.flatnonzero(warm["status"] == HORIZON)
     if staying.size:
-        pick = np.full(Quadratic.lanes, staying[staying.size // 2])
-        turns["trainphase, lanes full"] = lambda: float(ours(sigma_z[pick], sigma_J[pick], drawn, 1000, dtype)["run_steps"].sum())
+        pick = np.full(len(sigma_z), staying[staying.size // 2])
+        turns["trainphase, lanes full"] = lambda: float(ours(sigma_z[pick], sigma_J[pick], drawn, 400, dtype)["run_steps"].sum())
         turns["trainphase, lanes full"]()
-    for name, work in pieces(drawn, dtype).items():
+    width, parts = pieces(drawn, dtype, len(sigma_z))
+    for name, work in parts.items():
         work()
-        turns[name] = partial(repeated, work, given.repeat, INNER * Quadratic.tile)
+        turns[name] = partial(repeated, work, given.repeat, INNER * width)
     # 200 steps from the start each time: a residual that shrinks for thousands of steps ends in subnormal numbers, with
     # which NumPy is many times slower.
     for name, count in LOOPS.items():
@@ -255,7 +260,7 @@ def measure(drawn: Draws, dtype: str, given: argparse.Namespace) -> dict[str, An
     return {
         "rates": rates, "peaks": peaks, "peak": max(max(p.values()) for p in peaks) / (2.0 * D * P * P),
         "cpu_share": (time.process_time() - cpu) / (time.perf_counter() - wall), "clock": "CPU" if given.cpu_time else "wall",
-        "run_steps_mean": float(warm["run_steps"].mean()), "runs": len(sigma_z),
+        "run_steps_mean": float(warm["run_steps"].mean()), "runs": len(sigma_z), "tile": width,
         "ends": np.bincount(warm["status"], minlength=4).tolist(),
     }  # fmt: skip
 

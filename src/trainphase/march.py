@@ -264,12 +264,11 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     the last state of each run.
     """
     widest = width = min(points, system.lanes)
-    tile = _tile(system, width)
     values = [np.asarray(getattr(system, n)) for n in batched]
     # Arrays of NumPy would be copied at every visit.
-    system = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, system).ready()
-    horizon = rounded_steps(steps) // BLOCK
     shared = sum(np.size(leaf) for leaf in jax.tree.leaves(system)) - sum(v.size for v in values)
+    system = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, system).ready()
+    tile, horizon = _tile(system, width, points), rounded_steps(steps) // BLOCK
     cost, rung = max(2.0 * shared, LEAST), max(widest // RUNGS, RUNG)
     inside = np.broadcast_to(np.asarray(system.admissible()), (points,))
     waiting = list(np.flatnonzero(inside)[::-1])
@@ -311,9 +310,9 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     return _collect(system, batched, values, kept_lanes, index, widest, horizon)
 
 
-def _tile(system: Any, width: int) -> int:
+def _tile(system: Any, width: int, points: int) -> int:
     """Lanes that are advanced at a time: all of them, unless the width is a multiple of the system's tile."""
-    tile = 1 if system.in_turn else type(system).tile or width
+    tile = 1 if system.in_turn else system.tile_of(points) or width
     return width if width % tile else tile
 
 

@@ -104,6 +104,10 @@ class Map(System):
         """The system with whatever its steps would otherwise compute anew each time; the same map."""
         return self
 
+    def tile_of(self, points: int) -> int:
+        """``tile``, or another number where so many runs are to be advanced."""
+        return type(self).tile
+
     def init(self) -> State:
         """The state before the first step; for a map over a family of starts, one of them unless overridden."""
         if self.over_starts():

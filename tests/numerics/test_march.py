@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from trainphase._arrays import as_leaves, precision
 from trainphase.phase import EDGE, NOT_COMPUTED
 from trainphase.records import Recipe, answer, with_values
 from trainphase.system import Map
-from trainphase.systems import LinearNet, Quadratic1D
+from trainphase.systems import LinearNet, Quadratic1D, _parts
 from trainphase.systems.quadratic import Quadratic, quadratic
 
 Arrays = dict[str, np.ndarray]
@@ -144,6 +145,55 @@ def test_on_matrix_products_batches_agree_to_rounding(monkeypatch: pytest.Monkey
         # Converging runs forget rounding; those at the edge multiply it by t, here 800.
         np.testing.assert_allclose(other["curvature"], whole["curvature"], rtol=1e-10)
         np.testing.assert_allclose(other["curvature_mean"], whole["curvature_mean"], rtol=1e-10)
+
+
+def test_many_runs_take_wider_tiles_and_q_in_parts(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    """In single precision, two tiles at once: steps contract Q part by part, looks go through the halves of a tile."""
+    system, n = quadratic(8, 6, seed=1), 20
+    values = {"sigma_z": rng.uniform(0.02, 0.2, n), "sigma_J": rng.uniform(0.2, 0.4, n)}
+    monkeypatch.setattr(Quadratic, "lanes", 16)
+    monkeypatch.setattr(Quadratic, "tile", 4)
+    want = go(system, values, 400, "float32")
+    taken = []
+    monkeypatch.setattr(_parts, "PART", 4 * 8 * 6 * 6 // 2)
+    monkeypatch.setattr(Quadratic, "many", n)
+    of_parts, module = _parts.contracted, sys.modules[Quadratic.__module__]
+    monkeypatch.setattr(module, "contracted", lambda parts, *rest: taken.append(len(parts)) or of_parts(parts, *rest))
+    got = go(system, values, 400, "float32")
+    assert taken and set(taken) == {2}
+    np.testing.assert_array_equal(got["status"], want["status"])
+    # A step rounds by some ten eps; the runs are regular and do not magnify that: 400 steps, 3e-4 at most. Found: FOUND.
+    for name in ("curvature", "curvature_mean", "loss_max", "motion_max"):
+        np.testing.assert_allclose(got[name], want[name], rtol=3e-4, err_msg=name)
+    # In double precision, and of few runs, tiles are as they were.
+    for dtype, points, wide in (("float64", n, False), ("float32", n - 1, False), ("float32", n, True)):
+        with precision(dtype):
+            ready = jax.tree.map(jnp.asarray, as_leaves(system, dtype)).ready()
+            assert (ready.tile_of(points) == 8) == wide, (dtype, points)
+
+
+def test_parts_of_q_sum_to_the_whole(rng: np.random.Generator) -> None:
+    D, P, runs = 12, 16, 6
+    Q, phi = rng.standard_normal((D, P, P)), rng.standard_normal((P, runs))
+    base = rng.standard_normal((D, runs))
+    whole = jnp.asarray(Q.reshape(D * P, P))
+    parts = [jax.device_put(p, may_alias=True) for p in np.split(np.asarray(whole), 3)]
+    z, u = jax.jit(_parts.contracted)(tuple(parts), jnp.asarray(base), jnp.asarray(phi))
+    want = base + 0.5 * np.einsum("aij,ir,jr->ar", Q.transpose(0, 2, 1), phi, phi)
+    # Sums of 256 terms of size 10: some hundred eps.
+    np.testing.assert_allclose(z, want, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(u, np.einsum("aij,jr,ar->ir", Q, phi, want), rtol=0, atol=1e-10)
+    assert _parts.parts_of(whole, D) is None, "small"
+
+
+def test_q_is_cut_into_whole_outputs_without_a_copy() -> None:
+    Q = jnp.zeros((60 * 120, 120), jnp.float32)
+    parts = _parts.parts_of(Q, 60)
+    assert parts is not None and [p.shape for p in parts] == [(15 * 120, 120)] * 4
+    # Two copies in turn would cost more than the parts save; XLA aligns its arrays to what it can share.
+    here = Q.unsafe_buffer_pointer()
+    assert [p.unsafe_buffer_pointer() - here for p in parts] == [k * 15 * 120 * 120 * 4 for k in range(4)]
+    assert _parts.parts_of(jnp.zeros((61 * 120, 120), jnp.float32), 61) is None, "61 outputs have no equal parts"
 
 
 # --- against a loop that stores everything ------------------------------------------------------------------

@@ -26,6 +26,7 @@ from trainphase.system import Flow, Map
 from trainphase.systems._krylov import krylov_top
 from trainphase.systems._lanes import dot, pull, push, together
 from trainphase.systems._options import truth
+from trainphase.systems._parts import contracted, in_halves, parts_of
 
 # Entries of the second derivative: 4 GiB in double precision, with what drawing it takes three times that.
 MOST_NUMBERS = 2**29
@@ -174,23 +175,32 @@ class _Model(eqx.Module):
 class Quadratic(_Model, Map):
     """Gradient descent in parameter space; the state is the displacement phi = theta - theta_0, shape (P,).
 
-    ``J_turned`` is J_draw with its axes swapped, (P, D), as an array of its own: see ``ready``.
+    ``J_turned`` is J_draw with its axes swapped, (P, D), as an array of its own, and ``parts`` is Q in parts: see ``ready``.
     """
 
     J_turned: Data | None = None
+    parts: tuple[jax.Array, ...] | None = None
     theory: ClassVar[str] = "quadratic"
     vocabularies: ClassVar[tuple[str, ...]] = ("edge",)
     lanes: ClassVar[int] = 256
     lane_axis: ClassVar[int] = -1
     tile: ClassVar[int] = 32
+    many: ClassVar[int] = 1024
     records: ClassVar[int] = 1024
     # Slow modes of the kernel go on shrinking long after the curvature stands still; float32 resolves 1e-5 of a step.
     settled: ClassVar[float] = 1e-10
 
     def ready(self) -> Quadratic:
-        """With ``J_turned``: a product with a matrix that is turned on the fly takes two to three times as long."""
+        """With ``parts`` and ``J_turned``: a product with a matrix that is turned on the fly takes two to three times as long."""
+        # In double precision, 64 runs at once gain nothing.
+        single = np.dtype(self.Q.dtype) == np.float32
         turned = jnp.asarray(np.ascontiguousarray(np.asarray(self.J_draw).T))
-        return eqx.tree_at(lambda s: s.J_turned, self, turned, is_leaf=lambda x: x is None)
+        new = (turned, parts_of(self.Q, self.shape[0]) if single else None)
+        return eqx.tree_at(lambda s: (s.J_turned, s.parts), self, new, is_leaf=lambda x: x is None)
+
+    def tile_of(self, points: int) -> int:
+        """Two tiles where Q is in parts and runs are ``many``: the last ones of few would leave half of them empty for long."""
+        return self.tile if self.parts is None or points < self.many else 2 * self.tile
 
     def init(self) -> jax.Array:
         """No displacement."""
@@ -214,14 +224,21 @@ class Quadratic(_Model, Map):
         widths = (jnp.asarray(self.sigma_z / (self.lr * self.shape[0])), self.J_width(), jnp.asarray(self.lr))
         scalars = jax.tree.map(lambda x: x[None], widths)
         draw = jnp.asarray(self.J_draw)
-        shared = (jnp.asarray(self.Q), jnp.asarray(self.z_draw), draw, draw.T if self.J_turned is None else self.J_turned)
+        turned = draw.T if self.J_turned is None else self.J_turned
+        shared = (jnp.asarray(self.Q), jnp.asarray(self.z_draw), draw, turned, self.parts)
         new, loss, curvature, memory = together(partial(_observed, look), 1)(shared, scalars, state, memory)
         return new, loss[0], curvature[0], memory
 
 
 def _observed(look: bool, shared: Any, scalars: Any, state: jax.Array, memory: Any) -> tuple[Any, ...]:
     """``Quadratic.observed_step`` of one run, or of many with the runs last."""
-    (Q, z_draw, draw, turned), (start, width, lr) = shared, scalars
+    (Q, z_draw, draw, turned, parts), (start, width, lr) = shared, scalars
+    base = start * jnp.reshape(z_draw, (-1, *[1] * (state.ndim - 1))) + width * (draw @ state)
+    if parts is not None and state.ndim == 2 and state.shape[1] == 2 * Quadratic.tile:
+        if look:
+            return in_halves(partial(_observed, True, shared), scalars, state, memory)
+        z, u = contracted(parts, base, state)
+        return state - lr * (width * (turned @ z) + u), 0.5 * dot(z, z), jnp.full_like(lr, jnp.nan), memory
     M = jnp.reshape(Q @ state, (*draw.shape, *state.shape[1:]))
 
     def forth(v: jax.Array) -> jax.Array:
@@ -231,7 +248,7 @@ def _observed(look: bool, shared: Any, scalars: Any, state: jax.Array, memory: A
         return width * (turned @ v) + pull(M, v)
 
     # J is not formed: that would be one more pass over Q(phi, .).
-    z = start * jnp.reshape(z_draw, (-1, *[1] * (state.ndim - 1))) + width * (draw @ state) + 0.5 * push(M, state)
+    z = base + 0.5 * push(M, state)
     curvature = jnp.full_like(lr, jnp.nan)
     if look:
         curvature, memory = _track(forth, back, memory)
