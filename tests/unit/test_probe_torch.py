@@ -82,7 +82,7 @@ def test_a_loss_is_kept_as_it_was_when_it_was_given_and_calls_are_counted() -> N
             probe.step(loss)
             loss.zero_()  # as a loop may that keeps one tensor for it
     assert [v for _, v in probe.recorder.losses] == seen
-    assert setup == 0 and 0 < probe.recorder.measuring and probe.recorder.cost.measurements == 1
+    assert setup == 0 and probe.recorder.measuring > 0 and probe.recorder.cost.measurements == 1
 
 
 def test_the_numbers_are_those_of_the_jax_probe() -> None:
