@@ -204,10 +204,12 @@ def test_steps_in_groups_copy_nothing_whole():
     shapes = (1, count), (n, count), (n, n), (n, 1), (), (), ()
     a, w, *rest = (jax.ShapeDtypeStruct(shape, "float64") for shape in shapes)
     memory = descent.descend.lower(descent.Net(a, w), *rest, 3).compile().memory_analysis()
+    assert memory is not None
     # Besides them, ten arrays of a group at most: a quarter of an array.
     assert memory.temp_size_in_bytes <= (2 + 10 * 128 / count) * n * count * 8
     share, most = jax.ShapeDtypeStruct((count,), "float64"), jax.ShapeDtypeStruct((), "int32")
     memory = descent.train.lower(descent.Net(a, w), share, *rest, rest[4], most).compile().memory_analysis()
+    assert memory is not None
     # And the first pre-activations.
     assert memory.temp_size_in_bytes <= (3 + 10 * 128 / count) * n * count * 8
 

@@ -190,7 +190,7 @@ def test_a_push_gives_a_model_and_its_expansion_the_same_top_residual():
     problem, more = net(), 1e-4
     theta = np.asarray(problem.flat())
     values, v, _ = top(problem, theta)
-    z1 = abs(v @ np.asarray(problem.residual(theta)))
+    z1 = abs(v @ np.asarray(problem.residual(jnp.asarray(theta))))
     moved = images_taylor.push(problem, theta, z1 + more)
     starts = (problem, theta + moved), (Expansion(problem, 2, theta), moved)
     for begun, at in ((images_taylor.beginning(p, start), start) for p, start in starts):

@@ -68,7 +68,7 @@ def test_slopes_are_powers_in_any_order_of_work(tmp_path, monkeypatch) -> None:
 
 def test_missing_images_are_told_and_other_seeds_are_other_draws(tmp_path) -> None:
     made = replace(context(plane.MNIST, tmp_path), seed=3)
-    assert runs.seeds(made, 2) == [300, 301]
+    assert made.seeds(2) == [3000, 3001]
     assert runs.folders(made) == ()
 
 

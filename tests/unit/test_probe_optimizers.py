@@ -1,4 +1,4 @@
-"""What the PyTorch probe reads of an optimiser that is not plain, and what it says of a run that is too short."""
+"""What the PyTorch probe reads of an optimiser that is not plain, keeps of a loss, and says of a run that is too short."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ def step(model, batch, optimizer):
     loss.backward()
     optimizer.step()
     return loss.detach()
+
+
+def test_a_loss_is_kept_as_it_was_when_it_was_given_and_calls_are_counted() -> None:
+    model, batch = small()
+    optimizer, seen = torch.optim.SGD(model.parameters(), lr=0.05), []
+    with probes.watch(model, squared, batch, optimizer, every=100) as probe:
+        setup = probe.recorder.measuring
+        for _ in range(20):
+            loss = step(model, batch, optimizer)
+            seen.append(float(loss))
+            probe.step(loss)
+            loss.zero_()  # as a loop may that keeps one tensor for it
+    assert [v for _, v in probe.recorder.losses] == seen
+    assert setup == 0 and probe.recorder.measuring > 0 and probe.recorder.cost.measurements == 1
 
 
 def test_a_warm_up_that_begins_with_0_is_waited_for() -> None:

@@ -71,20 +71,6 @@ def watched(model, batch, optimizer, steps: int = 3, **options):
     return probe
 
 
-def test_a_loss_is_kept_as_it_was_when_it_was_given_and_calls_are_counted() -> None:
-    model, batch = small()
-    optimizer, seen = torch.optim.SGD(model.parameters(), lr=0.05), []
-    with probes.watch(model, squared, batch, optimizer, every=100) as probe:
-        setup = probe.recorder.measuring
-        for _ in range(20):
-            loss = step(model, batch, optimizer).detach()
-            seen.append(float(loss))
-            probe.step(loss)
-            loss.zero_()  # as a loop may that keeps one tensor for it
-    assert [v for _, v in probe.recorder.losses] == seen
-    assert setup == 0 and probe.recorder.measuring > 0 and probe.recorder.cost.measurements == 1
-
-
 def test_the_numbers_are_those_of_the_jax_probe() -> None:
     problem = tanh_problem("float32")
     model, batch = tanh_model(problem)

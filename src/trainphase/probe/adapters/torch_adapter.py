@@ -90,7 +90,7 @@ class TorchWatch:
         entered = self.recorder.entered()
         if isinstance(loss, torch.Tensor):
             # On a device read only when a measurement is due, since reading waits for it. A copy, as the loop may reuse its
-            # own; in memory the number itself is a third of the price of one.
+            # own; in memory the number itself is less than half the price of one.
             loss = loss.item() if loss.is_cpu and loss.numel() == 1 else loss.detach().clone()
         return self.recorder.tick(loss, self._look, self.model.wait, entered)
 
