@@ -19,7 +19,7 @@ from trainphase.axes import Axis
 from trainphase.engine.store import Field, Store
 from trainphase.engine.sweep import sweep
 
-KILLS = 20
+KILLS = 10
 SIDE, TILE = 75, 5  # 15 x 15 tiles
 FIELDS = [
     Field("phase", "uint8", 255),
@@ -70,7 +70,7 @@ def start(root: Path, log: Path) -> subprocess.Popen:
 
 @pytest.mark.crash
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-def test_twenty_kills_leave_the_bytes_of_an_undisturbed_run_and_compute_no_written_tile_twice(tmp_path):
+def test_ten_kills_leave_the_bytes_of_an_undisturbed_run_and_compute_no_written_tile_twice(tmp_path):
     dice = random.Random(20240229)
     plain, root, log = tmp_path / "plain", tmp_path / "s", tmp_path / "log"
     undisturbed = start(plain, tmp_path / "plain.log")

@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.crash, pytest.mark.skipif(os.name == "nt", reason="the
 
 def test_kills_of_drivers_and_full_disks(tmp_path: Path) -> None:
     run = soak.Soak(tmp_path / "soak", 20240229)
-    run.run(["driver", "driver asked", "full disk", "driver", "driver of a pool", "full disk", "driver", "worker of a pool"])
-    assert sum(run.counts.values()) >= 8
+    run.run(["driver", "driver asked", "full disk", "driver of a pool", "worker of a pool"])
+    assert sum(run.counts.values()) >= 5
 
 
 @pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs trainphase[dask]")
