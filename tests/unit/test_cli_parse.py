@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -167,7 +169,7 @@ def test_tables_are_in_line() -> None:
 def no_jax(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """As if JAX were not loaded yet and its library were of the versions measured."""
     monkeypatch.delitem(sys.modules, "jax")
-    monkeypatch.setattr(environment, "_jaxlib", lambda: environment.FLAGS_JAXLIB)
+    monkeypatch.setattr(environment, "_jaxlib", lambda: environment.FLAGS_JAXLIB[0])
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     return monkeypatch
 
@@ -187,10 +189,21 @@ def test_a_file_of_flags_is_left_alone(no_jax: pytest.MonkeyPatch) -> None:
     assert environment.prepare_jax() == "flags.txt"
 
 
-def test_another_jaxlib_gets_no_flags(no_jax: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("release", [("0", "9"), ("0", "13"), ("1", "10"), ()])
+def test_another_jaxlib_gets_no_flags(release: tuple[str, ...], no_jax: pytest.MonkeyPatch) -> None:
     # XLA ends the process at a flag that it does not know.
-    no_jax.setattr(environment, "_jaxlib", lambda: ("0", "11"))
+    no_jax.setattr(environment, "_jaxlib", lambda: release)
     assert environment.prepare_jax() == ""
+
+
+@pytest.mark.skipif(environment._jaxlib() not in environment.FLAGS_JAXLIB, reason="this jaxlib gets no flags")
+def test_the_jaxlib_that_is_here_takes_the_flags() -> None:
+    # A process of its own, which would die of a flag that this jaxlib does not know; the first line is of one such.
+    code = "import jax; print(jax.devices()[0].platform)"
+    for flags, lives in (("--xla_no_such_flag=1", False), (" ".join(environment.FLAGS), True)):
+        here = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode == 0) == lives, done.stderr
 
 
 def test_flags_are_not_claimed_once_jax_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
