@@ -27,6 +27,9 @@ TORCH_TESTS = tests/unit/test_probe_torch.py tests/unit/test_probe_optimizers.py
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
 
+# The newest Python that is supported, for "make lock" alone: CI runs a part of the tests with it.
+NEWEST_PYTHON ?= python3.13
+
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 TORCH_PIP = $(TORCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
@@ -39,7 +42,7 @@ SETUP_INPUTS = pyproject.toml $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-torch docs lint format types layers check bench soak gallery dist lock clean
+.PHONY: help demo test coverage test-torch docs lint format types layers check bench soak gallery dist lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +52,12 @@ demo: $(RUN_READY) ## set up and run the main job on real images: a table and a 
 
 test: $(DEV_READY) ## set up and run the tests (without those marked slow or gpu)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+coverage: $(DEV_READY) ## the tests, and the share of lines and branches that they run
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 test-torch: $(TORCH_READY) ## the tests of the PyTorch probe, in an environment of their own with PyTorch for the CPU
 	$(TORCH_VENV)/bin/python -m pytest $(TORCH_TESTS) $(PYTEST_ARGS)
@@ -85,11 +94,12 @@ gallery: $(RUN_READY) ## one page for each system, to move in, into docs/_build/
 dist: $(DEV_READY) ## build wheel and sdist into dist, install the wheel into an empty environment and use it there; some minutes
 	$(BIN)/python scripts/check_dist.py
 
-lock: pyproject.toml ## choose the newest versions that pyproject allows and pin them in requirements/ci.txt
-	requirements/lock "$(PYTHON)"
+lock: pyproject.toml ## choose the newest versions that pyproject allows and pin them in requirements
+	requirements/lock "$(PYTHON)" ci.txt
+	requirements/lock "$(NEWEST_PYTHON)" ci-newest.txt
 
 clean: ## remove the environment, builds and caches (results of runs stay)
-	rm -rf $(VENV) $(TORCH_VENV) $(PAGE_TOOLS)/node_modules build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TORCH_VENV) $(PAGE_TOOLS)/node_modules .coverage .coverage.* build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
