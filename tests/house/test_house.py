@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from trainphase.cli import checks
 
 ROOT = Path(__file__).resolve().parents[2]
 SRC = ROOT / "src" / "trainphase"
@@ -129,6 +131,7 @@ def file_sizes() -> dict[str, int]:
     }
 
 
+@cache
 def function_sizes() -> dict[str, int]:
     """Lines of every function; of several with one name in a file, the longest."""
     sizes: dict[str, int] = {}
@@ -140,7 +143,8 @@ def function_sizes() -> dict[str, int]:
     return sizes
 
 
-def imported_packages(path: Path) -> set[str]:
+@cache
+def imported_packages(path: Path) -> frozenset[str]:
     """Top-level names of everything that a file imports, at module level or inside a function."""
     found: set[str] = set()
     for node in ast.walk(tree_of(path)):
@@ -148,10 +152,10 @@ def imported_packages(path: Path) -> set[str]:
             found.update(alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module.split(".")[0])
-    return found
+    return frozenset(found)
 
 
-def distributions(imported: set[str]) -> set[str]:
+def distributions(imported: Collection[str]) -> set[str]:
     """The names under which imported packages are installed."""
     return {{"sklearn": "scikit-learn", "google_crc32c": "google-crc32c"}.get(package, package) for package in imported}
 
@@ -305,10 +309,25 @@ def test_every_dependency_is_justified() -> None:
     assert justified == declared_packages(), "docs/architecture.md and pyproject.toml differ"
 
 
-def test_pins_are_exact_and_complete() -> None:
-    lines = (ROOT / "requirements" / "ci.txt").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("name", ["ci.txt", "ci-newest.txt"])
+def test_pins_are_exact_and_complete(name: str) -> None:
+    lines = (ROOT / "requirements" / name).read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert [line for line in pins if not re.fullmatch(r"[\w.-]+==[\w.!+-]+", line)] == []
     pinned = {line.split("==")[0].lower() for line in pins}
-    missing = {name for name in declared_packages() if name.lower() not in pinned}
+    missing = {package for package in declared_packages() if package.lower() not in pinned}
     assert not missing, f"not pinned; run make lock: {missing}"
+
+
+def test_what_is_supported_is_told_alike() -> None:
+    # The oldest Python of pyproject.toml and the newest that doctor knows; the second file of pins has the newest JAX.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = re.findall(r"^Programming Language :: Python :: (3\.\d+)$", "\n".join(project["classifiers"]), re.MULTILINE)
+    assert [f">={named[0]}", checks.TESTED["python"]] == [project["requires-python"], named[-1]]
+    assert named == [f"3.{minor}" for minor in range(int(named[0][2:]), int(named[-1][2:]) + 1)]
+    newest = (ROOT / "requirements" / "ci-newest.txt").read_text(encoding="utf-8")
+    assert re.search(rf"^jax=={re.escape(checks.TESTED['jax'])}\.", newest, re.MULTILINE)
+    assert f"of Python {named[-1]}." in newest.splitlines()[0]
+    for name in ("README.md", "docs/start.md"):
+        text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
+        assert f"Python {named[0]} to {named[-1]} with JAX {checks.OLDEST['jax']} to {checks.TESTED['jax']}" in text, name
