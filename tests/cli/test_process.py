@@ -48,17 +48,17 @@ def test_a_full_disk_is_told(argv: list[str]) -> None:
 @pytest.mark.crash
 def test_interrupted_and_continued(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    # d changes the shapes, so each of its 3 values is compiled anew. Seconds are left when the first has been written,
+    # d changes the shapes, so each of its 4 values is compiled anew. Seconds are left when the first has been written,
     # for an interrupt that is sent some hundredths of a second later.
-    line = [*COMMAND, "diagram", "phase-retrieval", "lr=0.1,0.2", "d=16:18:3", "n=4", "--steps", "512", "--json"]
+    line = [*COMMAND, "diagram", "phase-retrieval", "lr=0.1,0.2", "d=16:19:4", "n=4", "--steps", "512", "--json"]
     line += ["--store", str(store)]
     child = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        limit = time.monotonic() + 100
+        limit = time.monotonic() + 240  # on a busy machine
         while not any((store / "ledger").glob("[0-9]*.json")) and child.poll() is None and time.monotonic() < limit:
             time.sleep(0.05)
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=240)
     finally:
         child.kill()
     assert child.returncode == 130, err
@@ -66,11 +66,11 @@ def test_interrupted_and_continued(tmp_path: Path) -> None:
     assert "tiles are kept in" in err.splitlines()[-1]
     assert "give the same command again" in err.splitlines()[-1]
     assert "Traceback" not in err
-    again = subprocess.run(line, capture_output=True, text=True, check=False, timeout=200)
+    again = subprocess.run(line, capture_output=True, text=True, check=False, timeout=400)
     assert again.returncode == 0, again.stderr
     assert "are stored already" in again.stderr
     doc = json.loads(again.stdout)
-    assert 0 < doc["evaluations"] < doc["grid_points"] == 6
+    assert 0 < doc["evaluations"] < doc["grid_points"] == 8
 
 
 # A run that is interrupted where Python drops exceptions, as in JAX's callback in the garbage collector.
