@@ -34,7 +34,7 @@ hypothesis.settings.load_profile("repeatable")
 def pytest_collection_finish() -> None:
     """Leave what is imported and collected out of the garbage collector, which would else look at all of it every time.
 
-    Tracing makes many small objects that die at once: at Python's threshold of 700 the collector takes 4 % of the time.
+    Tracing makes many small objects that die at once: at Python's threshold of 700 the collector takes 4 to 6 % of the time.
     """
     gc.collect()
     gc.freeze()
