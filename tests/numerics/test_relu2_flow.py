@@ -177,7 +177,7 @@ def test_steps_of_pre_activations_are_steps_of_weights(width, outputs):
     """All neurons in one group; in three groups of 512, of which the last has 36 of the one before."""
     X, y = np.split(np.random.default_rng(0).standard_normal((20, 20 + outputs)), [20], axis=1)
     few = initial.draw(width, 0, 20, outputs=outputs)
-    first = net = descent.Net(few.a.T, few.w.T)
+    first = last = net = descent.Net(few.a.T, few.w.T)
     kappa, h, losses, far = width**-0.8, 0.5 * width**0.8 / 20, [], np.zeros(2)
     share = np.arange(width) % 2.0
     for _ in range(30):
@@ -206,12 +206,12 @@ def test_steps_in_groups_copy_nothing_whole():
     memory = descent.descend.lower(descent.Net(a, w), *rest, 3).compile().memory_analysis()
     assert memory is not None
     # Besides them, ten arrays of a group at most: a quarter of an array.
-    assert memory.temp_size_in_bytes <= (2 + 10 * 128 / count) * n * count * 8
+    assert memory is not None and memory.temp_size_in_bytes <= (2 + 10 * 128 / count) * n * count * 8
     share, most = jax.ShapeDtypeStruct((count,), "float64"), jax.ShapeDtypeStruct((), "int32")
     memory = descent.train.lower(descent.Net(a, w), share, *rest, rest[4], most).compile().memory_analysis()
     assert memory is not None
     # And the first pre-activations.
-    assert memory.temp_size_in_bytes <= (3 + 10 * 128 / count) * n * count * 8
+    assert memory is not None and memory.temp_size_in_bytes <= (3 + 10 * 128 / count) * n * count * 8
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.8, 1.5])
