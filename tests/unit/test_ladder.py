@@ -86,3 +86,20 @@ def test_a_net_that_does_not_reach_its_target_is_not_converged(monkeypatch):
     found = ladder.slope(1.0, 0.0, (1000,), (0,), POINTS)
     assert not found.converged
     assert found.widest is not None and found.widest.outcome == "step-limit"
+
+
+@pytest.mark.parametrize(
+    ("width", "levels"),
+    [(10_000, [16, 64, 256, 1024, 0]), (40_000, [16, 64, 256, 1024, 0]), (250_000, [16, 64, 256, 1024, 4096, 16_384, 0])],
+)
+def test_finer_bins_come_before_all_neurons_where_these_are_many_more(width, levels, monkeypatch):
+    tried: list[int] = []
+
+    def solve(*given):
+        tried.append(given[4])
+        return ladder.Trained(width, 0, 1.0, 1.0, np.inf, 0.0, 0.0, "converged", 1, 0, given[4], 1.0, None, None)
+
+    monkeypatch.setattr(ladder, "_solve", solve)
+    monkeypatch.setattr(ladder, "draws", lambda *_: None)
+    ladder.train(1.2, -0.3, width, 0, POINTS)
+    assert tried == levels

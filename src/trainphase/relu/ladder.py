@@ -22,6 +22,9 @@ from trainphase.relu import initial, two_layer
 
 # Bins and the tolerance of a step: coarse, fine, finer; 0 bins for all neurons. Most of the error is that of the bins.
 LEVELS = ((16, 3e-2), (64, 1e-2), (256, 1e-2), (1024, 3e-3))
+# Further ones for nets with at least FEWER times as many particles. Between gamma = 1.1 and 1.25, at gamma' near -0.35 and
+# 250 000 neurons, the first four leave an error of up to 8 %, the fifth of 2 %, in a fiftieth of the time that all neurons take.
+FINER, FEWER = ((4096, 3e-3), (16_384, 3e-3)), 4
 ALL = (0, 1e-3)
 # Without bins the tolerance alone is refined.
 UNBINNED = ((0, 1e-2), (0, 3e-3), ALL)
@@ -166,6 +169,7 @@ def train(
         chosen = [ALL if level < 0 else LEVELS[level]]
     else:
         chosen = [v for v in LEVELS if sizes.bins and v[0] * PER_BIN < copies * width]
+        chosen += [v for v in FINER if sizes.bins and FEWER * v[0] * PER_BIN <= copies * width]
         chosen = [*chosen, ALL] if chosen else list(UNBINNED)
     previous, found = (np.nan, np.nan), None
     for bins, tolerance in chosen:
