@@ -81,6 +81,6 @@ def load(group: str, name: str, kind: type[Loaded]) -> Loaded | None:
         told = " ".join(str(why).split())[:200]
         raise RequestError(f"{who} cannot be loaded ({type(why).__name__}: {told}); mend the package, or uninstall it") from why
     if not isinstance(found, kind):
-        wanted = f"trainphase.{kind.__module__.rpartition('.')[2]}.{kind.__name__}"
+        wanted = f"trainphase.{kind.__module__.split('.')[1]}.{kind.__name__}"
         raise RequestError(f"{who} is {point.value}, of type {type(found).__name__}; make it a {wanted}")
     return found
