@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -94,10 +96,11 @@ def test_a_net_that_does_not_reach_its_target_is_not_converged(monkeypatch):
 )
 def test_finer_bins_come_before_all_neurons_where_these_are_many_more(width, levels, monkeypatch):
     tried: list[int] = []
+    nothing: Any = None  # the net itself is not looked at
 
     def solve(*given):
         tried.append(given[4])
-        return ladder.Trained(width, 0, 1.0, 1.0, np.inf, 0.0, 0.0, "converged", 1, 0, given[4], 1.0, None, None)
+        return ladder.Trained(width, 0, 1.0, 1.0, np.inf, 0.0, 0.0, "converged", 1, 0, given[4], 1.0, nothing, nothing)
 
     monkeypatch.setattr(ladder, "_solve", solve)
     monkeypatch.setattr(ladder, "draws", lambda *_: None)
