@@ -61,9 +61,9 @@ demo: $(RUN_READY) ## set up and run the main job on real images: a table and a 
 test: $(DEV_READY) ## set up and run the tests (without those marked slow or gpu)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-coverage: $(DEV_READY) ## the tests, and the share of lines and branches that they run
+coverage: $(DEV_READY) ## the tests without those that kill processes, and the share of lines and branches that they run
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not gpu and not crash" $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
