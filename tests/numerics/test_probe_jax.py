@@ -55,7 +55,7 @@ def test_a_taylor_model_is_watched_and_not_the_model_that_it_expands() -> None:
     away = expansion.restore(jnp.asarray(np.random.default_rng(0).normal(0, 0.3, expansion.size)))
     state = tp.watch(expansion, every=1, budget=None, lr=0.05, tol=1e-8).init(away)
     theta = ravel_pytree(away)[0]
-    top = np.linalg.eigvalsh(np.asarray(jax.hessian(expansion.loss_at)(theta)))[-1]
+    top = np.linalg.eigvalsh(np.asarray(jax.jit(jax.hessian(expansion.loss_at))(theta)))[-1]
     assert state.recorder.rows["probe_loss"] == [pytest.approx(float(expansion.loss_at(theta)), rel=1e-12)]
     # The tolerance asked for.
     assert state.recorder.rows["sharpness"] == [pytest.approx(top, rel=1e-8)]
@@ -74,7 +74,7 @@ def test_the_minibatches_of_a_problem_are_those_of_its_own_kind_of_model(order: 
     state = tp.watch(whole, None, ("batch_sharpness",), every=1, budget=None, lr=0.05, minibatch=half).init(params)
     theta, found = ravel_pytree(params)[0], []
     for rows in minibatches(whole.samples, half, 0):
-        hessian, slope = (np.asarray(f(model(rows).loss_at)(theta)) for f in (jax.hessian, jax.grad))
+        hessian, slope = (np.asarray(jax.jit(f(model(rows).loss_at))(theta)) for f in (jax.hessian, jax.grad))
         found.append(slope @ hessian @ slope / (slope @ slope))
     assert len(found) == 2
     # Rounding, of sums in another order.

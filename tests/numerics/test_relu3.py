@@ -80,7 +80,7 @@ def test_a_kernel_machine_takes_few_steps_and_moves_as_linear_theory_says() -> N
     run = flow3(system, 1e-18)
     assert run.outcome == "converged" and run.steps <= 12
     start = system.init()
-    J = jax.jacobian(lambda s: system.residual(s))(start)  # includes kappa
+    J = jax.jit(jax.jacobian(lambda s: system.residual(s)))(start)  # includes kappa
     flat = [np.asarray(j).reshape(4, -1) for j in J]
     rates = np.asarray(system.rates)
     dual = np.linalg.solve(sum(r * j @ j.T for r, j in zip(rates, flat, strict=True)), Y)

@@ -30,7 +30,7 @@ def net(ntk=False, n=10, d=16, outputs=3, hidden=(10,)):
 
 def top(problem, theta):
     """The top eigenpair of weight J J^T from the whole Jacobian."""
-    J = np.asarray(jax.jacobian(problem.outputs)(theta))
+    J = np.asarray(jax.jit(jax.jacobian(problem.outputs))(theta))
     values, vectors = np.linalg.eigh(problem.weight * J @ J.T)
     return values[-2:][::-1], vectors[:, -1], J
 
@@ -165,7 +165,7 @@ def test_spectra_of_the_second_derivative(tmp_path):
     shots = xarray.Dataset({"theta": (("snapshot", "parameter"), np.stack([theta, theta]))}, {"snapshot": [3, 9]})
     found = images_edge.spectra(problem, shots, 0, probes=3, order=24)
     _, v, _ = top(problem, problem.flat())
-    exact = np.linalg.eigvalsh(jax.hessian(lambda t: v @ problem.outputs(t))(problem.flat()))
+    exact = np.linalg.eigvalsh(jax.jit(jax.hessian(lambda t: v @ problem.outputs(t)))(problem.flat()))
     sizes = images_edge.widest(found)
     # Single precision; 24 Lanczos steps have converged at the ends of a spectrum of 200.
     assert sizes[0, 1] == pytest.approx(np.abs(exact).max(), rel=1e-3)

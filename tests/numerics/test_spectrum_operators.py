@@ -43,10 +43,10 @@ def dense(given: Problem, theta: jax.Array) -> dict[str, np.ndarray]:
         return jnp.sum(jax.nn.logsumexp(rows, axis=1) - jnp.sum(rows * given.targets, axis=1))
 
     scale = 1 / n if given.reduction == "mean" else 1.0
-    J = np.asarray(jax.jacrev(f)(theta))
-    curve = np.asarray(jax.hessian(loss)(f(theta)))
+    J = np.asarray(jax.jit(jax.jacrev(f))(theta))
+    curve = np.asarray(jax.jit(lambda t: jax.hessian(loss)(f(t)))(theta))
     return {
-        "hessian": scale * np.asarray(jax.hessian(lambda t: loss(f(t)))(theta)),
+        "hessian": scale * np.asarray(jax.jit(jax.hessian(lambda t: loss(f(t))))(theta)),
         "gauss_newton": scale * J.T @ curve @ J,
         "outputs": scale * J @ J.T,
         "parameters": scale * J.T @ J,
@@ -84,7 +84,7 @@ def test_kernel_takes_the_smaller_side_and_gives_the_vectors_of_both() -> None:
     theta = given.flat()
     assert operators.ntk(given, theta).size == 33 < given.size
     assert operators.ntk(problem("squared", "mean", rows=40), theta).size == given.size
-    J = np.asarray(jax.jacrev(given.outputs)(theta))
+    J = np.asarray(jax.jit(jax.jacrev(given.outputs))(theta))
     for side, A in (("outputs", J.T @ J / 11), ("parameters", J @ J.T / 11)):
         kernel = operators.ntk(given, theta, side=side)
         found = top(kernel.product, kernel.size, 2, tol=1e-12)
@@ -97,7 +97,7 @@ def test_kernel_takes_the_smaller_side_and_gives_the_vectors_of_both() -> None:
 def test_projected_second_derivative(rng: np.random.Generator) -> None:
     given = problem("squared", "mean")
     theta, v = given.flat(), rng.standard_normal(33)
-    Q = np.asarray(jax.hessian(given.outputs)(theta))
+    Q = np.asarray(jax.jit(jax.hessian(given.outputs))(theta))
     A = np.einsum("a,aij->ij", v, Q)
     exact = np.linalg.eigvalsh(A)
     for batch in (None, 4):

@@ -56,8 +56,9 @@ def test_the_expansion_of_a_quadratic_model_is_the_model() -> None:
     with precision("float64"):
         model = tp.taylor(problem, lr=1.0)
         ours, theirs = jnp.asarray(model.init()), system.init()
+        step = jax.jit(lambda a, b: (model.step(a), system.step(b)))
         for _ in range(50):
-            ours, theirs = model.step(ours), system.step(theirs)
+            ours, theirs = step(ours, theirs)
         # 50 steps that neither amplify nor damp by more than the curvature's 2: rounding of some 100 operations a step.
         assert np.allclose(ours, theirs, rtol=1e-11, atol=1e-13)
         assert np.isclose(model.curvature(ours), system.curvature(theirs), rtol=1e-11)
@@ -119,7 +120,7 @@ def test_the_gradient_of_an_expansion_is_that_of_its_loss() -> None:
 def test_the_kernel_is_that_of_the_model_at_the_start() -> None:
     problem = net_problem()
     with precision("float64"):
-        J = jax.jacfwd(problem.residual)(problem.flat())
+        J = jax.jit(jax.jacfwd(problem.residual))(problem.flat())
         for order in (1, 2):
             model = tp.taylor(problem, order=order, lr=0.3)
             expected = 0.3 * np.linalg.eigvalsh(np.asarray(J @ J.T))[-1]
@@ -166,6 +167,6 @@ def test_the_sharpness_is_that_of_the_dense_hessian(order: int) -> None:
         problem = tp.Problem(net, params, (rng.standard_normal((5, 3)), rng.standard_normal((5, 2))))
         system = tp.taylor(problem, order, lr=0.01)
         away = 0.1 * rng.standard_normal(problem.size)
-        dense = jax.hessian(system.problem.loss_at)(away)
+        dense = jax.jit(jax.hessian(system.problem.loss_at))(away)
         # Lanczos and the dense solver are asked for 1e-3 at least; up to 200 parameters the eigenvalues are exact to rounding.
-        np.testing.assert_allclose(system.sharpness(away), system.rate() * np.linalg.eigvalsh(dense)[-1], rtol=1e-3)
+        np.testing.assert_allclose(jax.jit(system.sharpness)(away), system.rate() * np.linalg.eigvalsh(dense)[-1], rtol=1e-3)
