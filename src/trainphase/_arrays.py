@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def checksum(*arrays: Any) -> str:
 
 
 @contextlib.contextmanager
-def precision(dtype: str) -> Iterator[None]:
+def precision(dtype: str) -> Generator[None, None, None]:
     """Run the body with JAX in the given precision, in this thread only; no global flag is touched."""
     import jax
 

@@ -34,8 +34,8 @@ GRID = 48
 STEPS = 2048
 STARTS = 2
 SAMPLES = 16
-COMMON = {"n": SAMPLES, "c": 2.0, "seed": 1, "start": "leading"}
-PLANES = {
+COMMON: dict[str, Any] = {"n": SAMPLES, "c": 2.0, "seed": 1, "start": "leading"}
+PLANES: dict[str, dict[str, Any]] = {
     "orthogonalised": {"data": "digits-orthogonal", "reach": 1.0},
     "raw": {"data": "digits", "reach": 0.5},
 }

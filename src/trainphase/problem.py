@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -58,7 +58,7 @@ class Problem(eqx.Module):
             raise RequestError(f"loss = {loss!r} is not known; give {' or '.join(LOSSES)}")
         if reduction not in REDUCTIONS:
             raise RequestError(f"reduction = {reduction!r} is not known; give {' or '.join(REDUCTIONS)}")
-        if not isinstance(data, tuple | list) or len(data) != 2:
+        if not isinstance(cast(object, data), tuple | list) or len(data) != 2:
             raise RequestError(f"data is a {type(data).__name__} and no pair; give (inputs, targets)")
         _check_params(params)
         inputs = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "dtype") else np.asarray(leaf), data[0])

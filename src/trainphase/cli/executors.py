@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
@@ -28,7 +28,7 @@ LOOK = 2.0  # seconds between two looks at the workers
 
 
 @contextlib.contextmanager
-def chosen(name: str, workers: int | None, flags: str, store: str | None) -> Iterator[Executor | None]:
+def chosen(name: str, workers: int | None, flags: str, store: str | None) -> Generator[Executor | None, None, None]:
     """The executor that ``--executor`` and ``--workers`` ask for; None is this process.
 
     flags : what JAX is started with here, so that workers elsewhere compute the same bytes.
@@ -62,7 +62,7 @@ def chosen(name: str, workers: int | None, flags: str, store: str | None) -> Ite
 
 
 @contextlib.contextmanager
-def _dask(name: str, workers: int, flags: str) -> Iterator[Executor]:
+def _dask(name: str, workers: int, flags: str) -> Generator[Executor, None, None]:
     try:
         import distributed
         from dask import config

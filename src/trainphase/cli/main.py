@@ -59,7 +59,8 @@ def _about(name: str) -> click.Command:
         click.echo(system_page(catalog.system(name)))
 
     # Help is shown with or without --help, which is why the option is a flag that changes nothing.
-    params = [click.Argument(["rest"], nargs=-1), click.Option(["--help"], is_flag=True, expose_value=False)]
+    flag = click.Option(["--help"], is_flag=True, expose_value=False)
+    params: list[click.Parameter] = [click.Argument(["rest"], nargs=-1), flag]
     return click.Command(name, callback=show, params=params, add_help_option=False)
 
 

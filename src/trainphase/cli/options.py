@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,12 @@ from trainphase.cli.parse import example, number, shown, whole
 from trainphase.errors import RequestError
 from trainphase.phase import VOCABULARIES, third_party
 from trainphase.phase import vocabulary as vocabulary_named
+
+# The newest releases of click say to type checkers what an option becomes; the older ones take no such argument.
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType
 
 Decorator = Callable[[Any], Any]
 
@@ -42,7 +48,7 @@ def recorded(given: Sequence[str]) -> str:
     return shlex.join(["trainphase", *kept])
 
 
-class Whole(click.ParamType):
+class Whole(ParamType):
     """A whole number from ``least`` to ``most``."""
 
     name = "N"
@@ -61,7 +67,7 @@ class Whole(click.ParamType):
         return found
 
 
-class Positive(click.ParamType):
+class Positive(ParamType):
     """A number above 0."""
 
     name = "X"
@@ -76,7 +82,7 @@ class Positive(click.ParamType):
         return found
 
 
-class OneOf(click.ParamType):
+class OneOf(ParamType):
     """One of a few words."""
 
     def __init__(self, *words: str) -> None:
@@ -127,7 +133,7 @@ def system_command(name: str, short: str, *options: Decorator) -> Decorator:
     return decorate
 
 
-class Part(click.ParamType):
+class Part(ParamType):
     """A part of a whole, as ``k/n`` with k from 1 to n."""
 
     name = "K/N"
@@ -188,7 +194,7 @@ def starts_option(default: int) -> Decorator:
     return click.option("--starts", type=Whole(1, 2**20), default=default, show_default=True, help=text)
 
 
-class Words(click.ParamType):
+class Words(ParamType):
     """A vocabulary that can be asked for: built in, or of another package."""
 
     name = "NAME"

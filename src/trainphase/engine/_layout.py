@@ -93,7 +93,7 @@ def _layout(axes: Sequence[Axis], wanted: Mapping[str, Any], provenance: Any) ->
     group = zarr.create_group(memory, zarr_format=3, attributes=attributes)
     group.create_group("ledger")
 
-    def create(name: str, dtype: str, fill: Any, size: tuple, chunks: tuple, dims: Iterable[str], attrs: Any):
+    def create(name: str, dtype: str, fill: Any, size: tuple[int, ...], chunks: tuple[int, ...], dims: Iterable[str], attrs: Any):
         # The checksum of the stored bytes makes every altered byte of a chunk an error, padding included.
         return group.create_array(
             name,

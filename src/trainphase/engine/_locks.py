@@ -14,7 +14,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 Part = tuple[int, int]
@@ -74,7 +74,7 @@ def take(directory: Path, part: Part | None) -> Callable[[], None]:
 
 
 @contextlib.contextmanager
-def creating(directory: Path) -> Iterator[None]:
+def creating(directory: Path) -> Generator[None, None, None]:
     """Keep other parts out while the store is made or looked at for the first time."""
     fd = _open(_beside(directory, "locks") / "creation")
     limit = time.monotonic() + _CREATION

@@ -63,7 +63,8 @@ class Field:
     def from_json(cls, data: Mapping[str, Any]) -> Field:
         """The field that ``to_json`` described."""
         fill = data["fill"]
-        return cls(**{**data, "fill": float(fill) if isinstance(fill, str) else fill})
+        given: dict[str, Any] = {**data, "fill": float(fill) if isinstance(fill, str) else fill}
+        return cls(**given)
 
 
 def axis_json(axis: Axis) -> dict[str, Any]:

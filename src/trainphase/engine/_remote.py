@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from trainphase.engine._locks import Part
@@ -55,7 +55,7 @@ class Remote:
         """Folders come with the files in them; StoreError when nothing can be written."""
         probe = f"{self.root}.{uuid.uuid4().hex}.probe"
         try:
-            self._ready(probe)
+            self.ready(probe)
             self.files.pipe_file(probe, b"")
             self.files.rm_file(probe)
         except Exception as why:
@@ -79,7 +79,7 @@ class Remote:
         """Write a file whole or not at all."""
         with _as_oserror():
             path = f"{self.root}/{name}"
-            self._ready(path)
+            self.ready(path)
             self.files.pipe_file(path, data)
 
     def replace(self, files: Mapping[str, bytes | None]) -> None:
@@ -88,12 +88,13 @@ class Remote:
         with _as_oserror():
             kept = {f"{self.root}/{name}": data for name, data in files.items() if data is not None}
             for path in kept:
-                self._ready(path)
+                self.ready(path)
             if kept:
                 self.files.pipe(kept)
         self.remove(gone)
 
-    def _ready(self, path: str) -> None:
+    def ready(self, path: str) -> None:
+        """Make the folder of a path, where the place has folders."""
         known = self.files.protocol
         if set(_FOLDERS) & {*([known] if isinstance(known, str) else known)}:
             self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -154,7 +155,7 @@ class Remote:
         return _Sign(self, f"{self.root}.writers/{own}").give_back
 
     @contextlib.contextmanager
-    def creating(self) -> Iterator[None]:
+    def creating(self) -> Generator[None, None, None]:
         """Parts that start at once write the same bytes: nobody has to wait."""
         yield
 
@@ -178,7 +179,7 @@ class _Sign:
     def __init__(self, place: Remote, path: str) -> None:
         self.place, self.path, self.over = place, path, threading.Event()
         with _as_oserror():
-            place._ready(path)
+            place.ready(path)
             self._write()
         threading.Thread(target=self._renew, name="sign of life", daemon=True).start()
 
@@ -227,7 +228,7 @@ def _told(why: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _as_oserror() -> Iterator[None]:
+def _as_oserror() -> Generator[None, None, None]:
     """What a client library raises, as the error that a file would have raised."""
     try:
         yield

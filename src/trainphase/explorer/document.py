@@ -116,7 +116,7 @@ def live_system(name: str) -> dict[str, Any]:
     """What the page is told about a system that it runs."""
     info, live = catalog.system(name), LIVE[name]
     words = [w for w in live.steps if w in info.vocabularies]
-    out = {
+    out: dict[str, Any] = {
         "summary": info.summary, "paper": info.paper, "vocabularies": words, "vocabulary": words[0],
         "parameters": [_parameter(info.param(key), slider) for key, slider in live.sliders.items()],
         "x": _axis(live, live.x), "y": _axis(live, live.y), "steps": live.steps[words[0]], "horizons": dict(live.steps),

@@ -19,7 +19,7 @@ class Inline:
     ``document`` is what the page shows; ``save`` writes it to a file.
     """
 
-    def __init__(self, document: dict[str, Any], height: int = HEIGHT) -> None:
+    def __init__(self, document: dict[str, Any], height: object = HEIGHT) -> None:
         if isinstance(height, bool) or not isinstance(height, int) or not 100 <= height <= 10_000:
             raise RequestError(f"height = {height!r} is no height of a page; give pixels, from 100 to 10000")
         self.document, self.height = document, height

@@ -44,6 +44,7 @@ def asked(body: Any, diagrams: Mapping[str, Stored]) -> Job:
     params = body.get("params", {})
     if not isinstance(params, dict):
         raise RequestError("params is no object; give names and values")
+    job: Job
     if "diagram" in body:
         stored = diagrams.get(body["diagram"]) if isinstance(body["diagram"], str) else None
         if stored is None:

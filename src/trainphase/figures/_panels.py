@@ -74,7 +74,7 @@ def curve(ax: Axes, values: np.ndarray, scale: Scale, cols: Columns, colour: str
     values than columns.
     """
     if values.shape[1] == 1 and cols.count == len(values):
-        marker = {"marker": "o", "ms": 2.2} if len(values) <= 60 else {}
+        marker: dict[str, Any] = {"marker": "o", "ms": 2.2} if len(values) <= 60 else {}
         ax.plot(scale.values, values[:, 0], color=colour, lw=0.9, **marker)
         return
     each = Columns(np.repeat(cols.index, values.shape[1]), cols.edges, cols.regular)

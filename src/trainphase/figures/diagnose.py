@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -97,7 +97,7 @@ def _loss(ax: Axes, dataset: xarray.Dataset) -> None:
             ax.set_ylim(low / 1.5, high * 1.5)
     if step >= 0:
         ax.axvline(step, color="#D55E00", lw=0.9)
-        there = {"xycoords": ("data", "axes fraction"), "ha": "right", "va": "top", "rotation": 90}
+        there: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "right", "va": "top", "rotation": 90}
         ax.annotate("not finite", (step, 0.95), fontsize="small", **there)
     if ax.get_yscale() == "log":
         few_decades(ax)

@@ -43,7 +43,7 @@ def edge_line(ax: Axes) -> None:
     ax.axhline(EDGE, color=style.INK, lw=0.8, ls=(0, (3, 2)), zorder=1.5)
 
 
-EDGE_HANDLE = {"color": style.INK, "lw": 0.8, "ls": (0, (3, 2)), "label": "edge of stability, 2"}
+EDGE_HANDLE: dict[str, Any] = {"color": style.INK, "lw": 0.8, "ls": (0, (3, 2)), "label": "edge of stability, 2"}
 
 
 def _need(dataset: xarray.Dataset, *names: str) -> None:

@@ -155,13 +155,14 @@ def _in_time(ax: Axes, runs: xarray.Dataset) -> list[Any]:
     for j, rate in enumerate(rates):
         symbol: dict[str, Any] = {"marker": marks[j], "ls": "none", "ms": 4, "mew": 0.8}
         ink: dict[str, Any] = {"color": style.INK, "lw": 0.9} if j == 0 else symbol
-        handles.append(Line2D([], [], **{"color": style.INK, **ink}, label=rf"$\eta = {rate:g}$"))
+        shown: dict[str, Any] = {"color": style.INK, **ink}
+        handles.append(Line2D([], [], **shown, label=rf"$\eta = {rate:g}$"))
         for k in range(values.shape[1]):
             even = np.arange(0, values.shape[2], 2)
             even = even[np.isfinite(values[j, k, even])]
             if j:
                 even = np.unique(even[np.searchsorted(even, np.geomspace(1.5 + j, even[-1], 14)).clip(0, even.size - 1)])
-            ax.plot(even + 1, values[j, k, even], **{**ink, "color": LOOKS[k % len(LOOKS)][0]}, zorder=3 - 0.1 * j)
+            ax.plot(even + 1, values[j, k, even], **dict(ink, color=LOOKS[k % len(LOOKS)][0]), zorder=3 - 0.1 * j)
     ax.axhline(EDGE, color=style.INK, lw=0.7, ls=(0, (1, 1.4)), zorder=2)
     ax.set_xscale("log")
     ax.set(xlabel="step + 1 (even steps)", ylabel=CURVATURE)
@@ -224,7 +225,7 @@ def _scan(ax: Axes, scan: xarray.Dataset, starts: Sequence[Sequence[float]], eps
         kept = np.where(gone[k], np.nan, scan["curvature"].values[k])
         many: dict[str, Any] = {"color": colour, "mew": 0, "ls": "none", "rasterized": lr.size > 500}
         ax.plot(lr, kept, marker=mark, ms=2.0, label=rf"${pair(start)}$", **many)
-        ax.plot(lr[gone[k]], np.full(gone[k].sum(), top + 0.1 + 0.15 * k), marker="|", ms=4, **{**many, "mew": 0.6})
+        ax.plot(lr[gone[k]], np.full(gone[k].sum(), top + 0.1 + 0.15 * k), marker="|", ms=4, **dict(many, mew=0.6))
     ax.axhline(top, color=style.INK, lw=0.6)
     ax.text(0.03, top + 0.175, "diverges:", fontsize="small", va="center")
     ax.axhline(EDGE, color=style.INK, lw=0.7, ls=(0, (1, 1.4)))

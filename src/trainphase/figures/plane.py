@@ -134,7 +134,7 @@ def _measured(ax: Axes, boundaries: list[Mapping[str, Any]]) -> Line2D:
     points = np.concatenate([path_of(line) for line in boundaries])
     options = {"ls": "none", "marker": "o", "ms": 1.1, "mew": 0, "color": style.INK}
     ax.plot(*points.T, **options, rasterized=True, zorder=2.5)
-    return Line2D([], [], **{**options, "ms": 2.5}, label="measured boundary")
+    return Line2D([], [], **dict(options, ms=2.5), label="measured boundary")
 
 
 def _mark_unstable(ax: Axes, dataset: xarray.Dataset, x: Scale, y: Scale) -> list[Patch]:

@@ -161,7 +161,8 @@ def _frame(ax: Axes, first: bool, last: bool) -> None:
 
 def _trace(ax: Axes, x: np.ndarray, y: np.ndarray, **options: Any) -> None:
     marks: dict[str, Any] = {"marker": "o", "ms": 1.8, "mew": 0} if len(x) <= 130 else {}
-    ax.plot(x, y, **{"lw": 0.9, **marks, **options})
+    looks: dict[str, Any] = {"lw": 0.9, **marks, **options}
+    ax.plot(x, y, **looks)
 
 
 def _losses(ax: Axes, dataset: xarray.Dataset, first: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ RC: dict[Any, Any] = {
 
 
 @contextlib.contextmanager
-def context(ax: Axes | None = None) -> Iterator[None]:
+def context(ax: Axes | None = None) -> Generator[None, None, None]:
     """The settings of a paper's figure; with the user's own axes given, the user's settings are left as they are."""
     if ax is not None:
         yield

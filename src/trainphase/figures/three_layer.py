@@ -128,7 +128,7 @@ def _regions(ax: Axes, dataset: xarray.Dataset, spans: list[tuple[float, float]]
     lines = [initialisation.line3(ax, layer, spans[1]) for layer in relu3.LAYERS]
     for layer, fill in zip(relu3.LAYERS, (style.INK, "white"), strict=True):
         part = dataset.sel(layer=layer)
-        ax.plot(part["crossing"].values, part["gamma2"].values, zorder=4, **(STAR | {"ms": 5.5, "mfc": fill}))
+        ax.plot(part["crossing"].values, part["gamma2"].values, zorder=4, **dict(STAR, ms=5.5, mfc=fill))
     for (words, _), (x, y) in zip(initialisation.REGIONS3, CENTRES, strict=True):
         ax.text(x, y, words.replace(" ", "\n"), ha="center", va="center", fontsize=7, linespacing=1.15, zorder=3.5)
     return lines

@@ -153,13 +153,14 @@ class _Tool:
             return None
         dtype = _dtype(params)
         with precision(dtype):
-            value, gradient, product = self._at(params, self.batch)
+            value, gradient, product = self.at(params, self.batch)
             parts = []
             if "batch_sharpness" in recorder.observables:
-                parts = [lambda b=b: self._at(params, b)[1:] for b in self._minibatches(batch, recorder.step)]
+                parts = [lambda b=b: self.at(params, b)[1:] for b in self._minibatches(batch, recorder.step)]
         return Point(product, np.asarray(gradient), float(value), setting, parts)
 
-    def _at(self, params: Any, batch: Any) -> tuple[Any, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    def at(self, params: Any, batch: Any) -> tuple[Any, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+        """Loss, gradient (P,) and the Hessian's product with a vector, at these parameters and on this batch."""
         dtype = _dtype(params)
         with precision(dtype):
             value, gradient, linear = _look(self.loss, params, batch)
@@ -203,8 +204,8 @@ class _Tool:
     def check_products(self, params: Any) -> str:
         """What is wrong with the products, or nothing."""
         theta, restore = _flat(params)
-        _, _, product = self._at(params, self.batch)
-        return compare(product, lambda at: self._at(restore(jnp.asarray(at)), self.batch)[1], np.asarray(theta)).sentence
+        _, _, product = self.at(params, self.batch)
+        return compare(product, lambda at: self.at(restore(jnp.asarray(at)), self.batch)[1], np.asarray(theta)).sentence
 
 
 @eqx.filter_jit
@@ -330,7 +331,7 @@ def train(problem: Problem, lr: float, steps: int, every: int, **options: Any) -
     recorder.regime, recorder.place = _regime(problem, problem.params)
 
     def look() -> Point:
-        value, gradient, product = tool._at(problem.restore(system.place(state)), tool.batch)
+        value, gradient, product = tool.at(problem.restore(system.place(state)), tool.batch)
         metric = system.metric(state)
         setting = named if metric is None else replace(named, scale=np.asarray(metric, np.float64))
         return Point(product, gradient, float(value), setting)

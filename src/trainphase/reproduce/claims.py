@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -235,7 +235,7 @@ def check(claim: Claim, context: Context) -> Result:
     """Measure a claim and compare; whatever ``measure`` raises passes through. Cost: that of ``measure``."""
     begun = time.perf_counter()
     measured = claim.measure(context)
-    if not isinstance(measured, Measured):
+    if not isinstance(cast(object, measured), Measured):
         raise RequestError(f"the claim {claim.locator} measured {measured!r}, which is no Measured; return one")
     paper = compare(claim.paper_value, measured, claim.tolerance)
     expected = compare(claim.expected, measured, claim.tolerance)

@@ -13,6 +13,7 @@ Product = Callable[[np.ndarray], np.ndarray]
 FIRST = 24  # rows that are set aside at first
 # A vector that keeps less than this share of itself when the basis is taken out needs the basis taken out again.
 AGAIN = 0.5
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class Space:
@@ -167,7 +168,7 @@ def checked_image(image: np.ndarray, size: int, count: int) -> tuple[np.ndarray,
     w = np.array(image)
     if w.shape != (size,):
         raise RequestError(f"the product has shape {w.shape} for vectors of shape ({size},); give a square operator")
-    if w.dtype not in (np.float32, np.float64):
+    if w.dtype not in FLOATS:
         w = w.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         length = _length(w)

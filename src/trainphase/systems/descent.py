@@ -8,7 +8,7 @@ theta = theta - lr m) below (2 + 2 b) / lr, and in Nesterov's (theta = theta - l
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -85,7 +85,7 @@ def descent(problem: Problem, lr: float = 0.1, momentum: float | None = None, me
     Returns a system: ``tp.run(tp.descent(problem), lr=0.2)``. Raises RequestError for another method or no problem, and
     where optax is wanted and not installed.
     """
-    if not isinstance(problem, Problem):
+    if not isinstance(cast(object, problem), Problem):
         raise RequestError(f"{type(problem).__name__} is no problem; give trainphase.Problem(fn, params, data)")
     if callable(method) or method in ADAPTIVE:
         from trainphase.systems._optax import stepped

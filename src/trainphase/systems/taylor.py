@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -101,7 +101,7 @@ def taylor(
     Returns a system: ``tp.run(tp.taylor(problem), lr=0.2)``. Raises RequestError for another order, or a point that does
     not fit.
     """
-    if not isinstance(problem, Problem):
+    if not isinstance(cast(object, problem), Problem):
         raise RequestError(f"{type(problem).__name__} is no problem; give trainphase.Problem(fn, params, data)")
     if isinstance(problem, Expansion):
         raise RequestError(f"the problem is an expansion of order {problem.order} already; give the one it is of")

@@ -12,7 +12,7 @@ from trainphase._arrays import as_leaves, precision
 from trainphase.observable import Observable
 from trainphase.system import Flow, Map, System
 from trainphase.testing._say import apart, call, need, same
-from trainphase.testing._system import ROUNDING, STEPS, _advance, _numbers
+from trainphase.testing._system import ROUNDING, STEPS, advance, numbers
 
 
 def check_observable(observable: Observable, system: System) -> Observable:
@@ -39,7 +39,7 @@ def check_observable(observable: Observable, system: System) -> Observable:
         ready: Any = as_leaves(system, "float64")
         states = [ready.init()]
         for _ in range(STEPS):
-            states.append(_advance(ready, states[-1]))
+            states.append(advance(ready, states[-1]))
         remedy = "write it with jax.numpy, for any state of the system"
         one = jax.jit(lambda s, x: observable.function(s, x))
         last = call(what, remedy, _pure, observable, ready, states[-1])
@@ -48,7 +48,7 @@ def check_observable(observable: Observable, system: System) -> Observable:
         both = jax.tree.map(lambda *x: jnp.stack(x), *states)
         many = call(f"{what} under vmap", remedy, jax.jit(jax.vmap(observable.function, (None, 0))), ready, both)
         # A difference of numbers as large as the state may be rounding alone.
-        size = max(float(np.max(np.abs(leaf), initial=0.0)) for leaf in _numbers(both))
+        size = max(float(np.max(np.abs(leaf), initial=0.0)) for leaf in numbers(both))
         compiled, batched = apart([values[-1]], [last], size), apart(list(np.asarray(many)), values, size)
         for how, off in (("when it is compiled", compiled), ("under vmap", batched)):
             need(off <= ROUNDING, f"{what} differs by {off:.1e} {how}", "use jax.numpy and no branch on values")
@@ -85,11 +85,11 @@ class _Only:
 
 
 def _pure(observable: Observable, ready: Any, state: Any) -> np.ndarray:
-    before = _numbers(state)
+    before = numbers(state)
     once, twice = (np.asarray(observable.function(_Only(observable, ready), state)) for _ in range(2))
     what = f"the observable {observable.name!r}"
     need(same([once], [twice]), f"{what} gave another value the second time", "keep nothing between calls and draw nothing")
-    need(same(before, _numbers(state)), f"{what} changed the state", "return a new array")
+    need(same(before, numbers(state)), f"{what} changed the state", "return a new array")
     return once
 
 

@@ -108,7 +108,7 @@ def _value(system: Any) -> None:
     need(bool(allowed), f"{what}.admissible() is False", "give the kit an instance whose parameters describe a run")
 
 
-def _advance(system: Any, state: Any) -> Any:
+def advance(system: Any, state: Any) -> Any:
     """The next state; of a flow a short way along its velocity."""
     if isinstance(system, Map):
         return system.step(state)
@@ -153,31 +153,32 @@ def _shape_of(ready: Any, name: str, state: Any) -> Any:
     return jax.eval_shape(lambda s, x: getattr(s, name)(x), ready, state)
 
 
-def _numbers(tree: Any) -> list[np.ndarray]:
+def numbers(tree: Any) -> list[np.ndarray]:
+    """The leaves of a tree as arrays of their own."""
     return [np.array(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 @jax.jit
 def _look(system: Any, state: Any) -> Any:
-    return _advance(system, state), system.loss(state), system.residual(state), system.escaped(state)
+    return advance(system, state), system.loss(state), system.residual(state), system.escaped(state)
 
 
 def _pure(ready: Any) -> list[Any]:
     """States along the first steps, compiled; the last of them twice without: the same, and nothing else is changed."""
-    what, verb, fields = _name(ready), _verb(ready), _numbers(ready)
+    what, verb, fields = _name(ready), _verb(ready), numbers(ready)
     states = [ready.init()]
     remedy = "draw at random when the system is made, and keep nothing between calls"
-    need(same(_numbers(ready.init()), _numbers(states[0])), f"{what}.init() gave another state the second time", remedy)
+    need(same(numbers(ready.init()), numbers(states[0])), f"{what}.init() gave another state the second time", remedy)
     for _ in range(STEPS):
         states.append(call(f"{verb}, compiled,", "branch with jnp.where or lax.cond", _look, ready, states[-1])[0])
-    before = _numbers(states[-2])
-    once, twice = (_numbers(call(verb, "write it with jax.numpy", _move, ready, states[-2])) for _ in range(2))
+    before = numbers(states[-2])
+    once, twice = (numbers(call(verb, "write it with jax.numpy", _move, ready, states[-2])) for _ in range(2))
     need(same(once, twice), f"{verb} gave {once[0].ravel()[:3]} and then {twice[0].ravel()[:3]} for the same state", remedy)
-    need(same(before, _numbers(states[-2])), f"{verb} changed the state it was given", "return a new one")
-    need(same(fields, _numbers(ready)), f"{verb} changed a field of the system", "keep what changes in the state")
+    need(same(before, numbers(states[-2])), f"{verb} changed the state it was given", "return a new one")
+    need(same(fields, numbers(ready)), f"{verb} changed a field of the system", "keep what changes in the state")
     if isinstance(ready, Flow):
         once = [x + SHORT * v for x, v in zip(before, once, strict=True)]
-    off = apart(_numbers(states[-1]), once)
+    off = apart(numbers(states[-1]), once)
     need(off <= ROUNDING, f"{verb} differs by {off:.1e} when it is compiled", "use jax.numpy and no branch on values")
     return states
 
@@ -204,7 +205,7 @@ def _derivatives(ready: Any, state: Any, v: Any) -> Any:
 def _tangent(ready: Any, state: Any) -> None:
     what = _name(ready)
     given = call(f"{what}.tangent or observed_step", "write it with jax.numpy", _derivatives, ready, state, _direction(state))
-    step, along, tangent, difference, observed, told, loss = (_numbers(x) for x in given)
+    step, along, tangent, difference, observed, told, loss = (numbers(x) for x in given)
     off = apart(along, step)
     need(
         off <= ROUNDING, f"{what}.tangent(state, v) steps elsewhere than step(state), by {off:.1e}", "return the same step first"
@@ -219,7 +220,7 @@ def _tangent(ready: Any, state: Any) -> None:
 def _loss(ready: Any, states: list[Any], squared: bool) -> None:
     what, ratios = _name(ready), []
     for state in states:
-        _, loss, residual, _ = (_numbers(x) for x in _look(ready, state))
+        _, loss, residual, _ = (numbers(x) for x in _look(ready, state))
         loss, residual = float(loss[0]), residual[0]
         need(np.isfinite(loss) and loss >= 0, f"{what}.loss(state) is {loss:g} near the start", "return a number of at least 0")
         need(np.all(np.isfinite(residual)), f"{what}.residual(state) is not finite near the start", "start where it is")
@@ -261,7 +262,7 @@ def _batched(system: Any) -> None:
     wide, batched = call(f"{what} with {VALUES} values of {', '.join(named)}", remedy, with_values, system, values, "float64")
 
     def run(s: Any) -> Any:
-        state = jax.lax.fori_loop(0, steps, lambda _, x: _advance(s, x), s.init())
+        state = jax.lax.fori_loop(0, steps, lambda _, x: advance(s, x), s.init())
         return state, s.loss(state)
 
     def lanes(s: Any) -> Any:
@@ -279,8 +280,8 @@ def _batched(system: Any) -> None:
         state = here.init()
         for _ in range(steps):
             state = _look(here, state)[0]
-        alone = _numbers((state, _look(here, state)[1]))
-        off = apart([x[k] for x in _numbers(together)], alone)
+        alone = numbers((state, _look(here, state)[1]))
+        off = apart([x[k] for x in numbers(together)], alone)
         need(off <= ROUNDING, f"{what} under vmap over {', '.join(batched)} differs by {off:.1e} from value {k} alone", remedy)
 
 
@@ -290,5 +291,5 @@ def _travels(system: Any, ready: Any, state: Any) -> None:
     pickler: Any = ForkingPickler  # what processes are sent things with
     sent = call(f"{_name(system)} could not be sent to a worker process: it", remedy, pickler.dumps, system)
     there = as_leaves(call(f"{_name(system)}, sent,", remedy, pickler.loads, sent), "float64")
-    want, got = _numbers(_move(ready, state)), _numbers(_move(there, state))
+    want, got = numbers(_move(ready, state)), numbers(_move(there, state))
     need(same(got, want), f"{_verb(system)} differs after the system was sent to a worker process", "keep everything in fields")

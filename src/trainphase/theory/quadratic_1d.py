@@ -14,7 +14,7 @@ to the edge of stability", 2022, section 3 and App. B. Formulas that differ from
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,7 +91,7 @@ def eigen_curvatures(z: ArrayLike, T: ArrayLike, eps: ArrayLike, E: ArrayLike = 
 
 def moment(k: int, z: ArrayLike, T: ArrayLike, eps: ArrayLike, E: ArrayLike = 0.0) -> Any:
     """T(k) = eta J_1^2 + (-eps)^k eta J_lambda^2 for k >= 0 (T(-1) = 2z + E). RequestError for another k."""
-    if not (isinstance(k, int | np.integer) and k >= -1):
+    if not (isinstance(cast(object, k), int | np.integer) and k >= -1):
         raise RequestError(f"there is no moment T({k}): give a whole number k >= -1.")
     if k == -1:
         return (2 * np.asarray(z, np.float64) + np.asarray(E, np.float64) + 0 * _eps(eps))[()]

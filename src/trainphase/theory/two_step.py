@@ -39,7 +39,7 @@ def _floats(*values: ArrayLike) -> list[Floats]:
     return [np.asarray(v, np.float64) for v in values]
 
 
-def _order(order: int, highest: int, lowest: int = 0) -> int:
+def _order(order: object, highest: int, lowest: int = 0) -> int:
     """``order`` if the table reaches it. Raises RequestError otherwise."""
     if not (isinstance(order, int | np.integer) and lowest <= order <= highest):
         raise RequestError(f"order = {order} is not stored: give a whole number from {lowest} to {highest}.")

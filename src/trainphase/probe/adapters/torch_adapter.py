@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -213,7 +213,7 @@ class _Model:
     # ---- what must hold before, and what must be as it was after
 
     @contextlib.contextmanager
-    def untouched(self) -> Iterator[None]:
+    def untouched(self) -> Generator[None, None, None]:
         """Measure with the modules' modes as wanted, in full precision, and leave modes and random state as they were."""
         modes = [(m, m.training) for m in self.module.modules()]
         device = self.parameters[0].device

@@ -147,17 +147,6 @@ def departs(model: xarray.Dataset, other: xarray.Dataset, factor: float = 1.5) -
 # --- claims -------------------------------------------------------------------------------------------------
 
 
-def _size(context: Context) -> str:
-    what = context.pick("the first 200 images of the first two classes, width 64, step size 0.02",
-                        "all images of the first two classes among the 5000, width 256, the paper's step size")  # fmt: skip
-    return f"{what}; {images_data.images(context)}"
-
-
-def _reaches(context: Context) -> Measured:
-    model = context.data()["model"]
-    return Measured(float(model["curvature"].max()), note=f"largest eta lambda_1 of the model; {_size(context)}")
-
-
 def _misses(context: Context) -> Measured:
     data = context.data()
     values = [float(data[k]["curvature"].max()) for k in ("model", "start2")]

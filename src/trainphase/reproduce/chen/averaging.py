@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RATES = (36.0, 48.0, 60.0)
 MIDDLE = (0.9, 1.2, 1.5)
-SIZES = {"d": 100, "n": 80, "n_test": 256, "data": "orthogonal"}
+SIZES: dict[str, Any] = {"d": 100, "n": 80, "n_test": 256, "data": "orthogonal"}
 NOISE = 0.5
 FIRST = 1.05  # size of the start beside the teacher's weights
 
