@@ -93,8 +93,9 @@ class Cost:
     def sentence(self) -> str:
         """In words."""
         limit = "" if self.budget is None else f" of the {self.budget:g} % allowed"
+        share = f"{self.overhead:.2g}" if not self.overhead >= 10 else f"{self.overhead:.0f}"
         return (
-            f"measuring took {self.overhead:.2g} %{limit} of the training time, {self.measurements} measurements with "
+            f"measuring took {share} %{limit} of the training time, {self.measurements} measurements with "
             f"{self.products} products, and the setup {self.setup:.2g} s"
         )
 
@@ -168,6 +169,8 @@ class Recorder:
         ready : waits until the work that the device still has to do is done, so that it is not counted as measuring.
         entered : of :meth:`entered`; what this call takes is then counted as measuring, for all calls like it.
         """
+        if self._resumed is None:
+            raise RequestError("a step came before the probe was started; put the loop in its with block, or call start()")
         if loss is not None:
             self.losses.append((self.step, loss))
         self.step += 1
@@ -200,6 +203,11 @@ class Recorder:
         else:
             self.measuring += self._resumed - began
         return True
+
+    def anew(self, sentence: str) -> None:
+        """The trained parameters are others than before: search without the last vector, and keep a note of it."""
+        self._pairs = None
+        self.note(sentence)
 
     def finish(self) -> None:
         """Count the time since the last measurement as training."""

@@ -61,11 +61,14 @@ def _each(parameters: Sequence[Any], numbers: Any) -> np.ndarray:
 
 
 def _scale(name: str, optimizer: Any, parameters: Sequence[Any], groups: Sequence[Any], lr: float) -> np.ndarray | None:
-    """S, (P,): of the preconditioner and the groups' step sizes; None for 1, and for an optimiser without second moments yet."""
+    """S, (P,): of the preconditioner and the groups' step sizes; None for 1, and for an optimiser without second moments yet.
+
+    A parameter that has had no gradient so far does not move, so its S is 0.
+    """
     ratios = np.array([float(g["lr"]) / lr for g in groups])
     if name == "polyak":
         return None if np.all(ratios == 1) else np.sqrt(_each(parameters, ratios))
-    pieces = []
+    pieces, moved = [], False
     for p, g, ratio in zip(parameters, groups, ratios, strict=True):
         state = optimizer.state.get(p, {})
         if name == "adam":
@@ -74,12 +77,14 @@ def _scale(name: str, optimizer: Any, parameters: Sequence[Any], groups: Sequenc
         else:
             second, correction = state.get("square_avg"), 1.0
         if second is None or correction <= 0:
-            return None
+            pieces.append(np.zeros(p.numel()))
+            continue
+        moved = True
         v = second.detach().reshape(-1).cpu().numpy().astype(np.float64)
         if g.get("centered"):
             v = v - state["grad_avg"].detach().reshape(-1).cpu().numpy().astype(np.float64) ** 2
         pieces.append(np.sqrt(ratio) * metric(np.maximum(v, 0.0), float(g["eps"]), correction))
-    return np.concatenate(pieces)
+    return np.concatenate(pieces) if moved else None
 
 
 def _notes(optimizer: Any, groups: Sequence[Any], lead: Any, lr: float) -> tuple[str, ...]:
