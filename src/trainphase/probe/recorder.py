@@ -132,6 +132,7 @@ class Recorder:
     _due: bool = False
     _read: int = 0
     _gone: bool = False
+    _failures: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.every, bool) or self.every != int(self.every) or self.every < 1:
@@ -162,9 +163,16 @@ class Recorder:
         return None if self._resumed is None or self.step % CLOCKED else self.clock()
 
     def tick(
-        self, loss: Any, look: Callable[[], Point | None], ready: Callable[[], Any] = lambda: None, entered: float | None = None
+        self,
+        loss: Any,
+        look: Callable[[], Point | None],
+        ready: Callable[[], Any] = lambda: None,
+        entered: float | None = None,
+        steps: int = 1,
     ) -> bool:
-        """One step of training is done, which began with this loss; measures where it is time. Returns whether it did.
+        """A step of training is done, which began with this loss; measures where it is time. Returns whether it did.
+
+        steps : how many are done, if several at once; ``loss`` then holds theirs, (steps,).
 
         ready : waits until the work that the device still has to do is done, so that it is not counted as measuring.
         entered : of :meth:`entered`; what this call takes is then counted as measuring, for all calls like it.
@@ -172,9 +180,10 @@ class Recorder:
         if self._resumed is None:
             raise RequestError("a step came before the probe was started; put the loop in its with block, or call start()")
         if loss is not None:
-            self.losses.append((self.step, loss))
-        self.step += 1
-        self._due = self._due or self.step % self.every == 0
+            values = [loss] if np.shape(loss) == () else np.asarray(loss)
+            self.losses += [(self.step + k, value) for k, value in enumerate(values)]
+        before, self.step = self.step, self.step + steps
+        self._due = self._due or self.step // self.every > before // self.every
         measured = self._due and self._measured(look, ready)
         if entered is not None and not measured:
             spent = CLOCKED * (self.clock() - entered)
@@ -298,7 +307,10 @@ class Recorder:
         return np.stack(rows)
 
     def _failed(self, why: str) -> None:
-        self.note(f"the measurement after step {self.step} failed: {why}")
+        steps = self._failures.setdefault(why, [])
+        old = _of_failures(steps, why)
+        steps.append(self.step)
+        self.notes = [*(n for n in self.notes if n != old), _of_failures(steps, why)]
         if self.setting is not None:
             self._row({"threshold": self.setting.threshold, "lr": self.setting.lr})
 
@@ -307,6 +319,13 @@ class Recorder:
         values["step"] = self.step
         for name in names:
             self.rows.setdefault(name, []).append(float(values.get(name, np.nan)))
+
+
+def _of_failures(steps: Sequence[int], why: str) -> str:
+    """A sentence for measurements that failed alike."""
+    if len(steps) < 2:
+        return f"the measurement after step {steps[0] if steps else 0} failed: {why}"
+    return f"{len(steps)} measurements failed, after steps {steps[0]} to {steps[-1]}: {why}"
 
 
 def minibatches(count: int, size: int | None, step: int) -> list[np.ndarray]:
