@@ -187,3 +187,13 @@ def test_a_measurement_that_fails_does_not_end_training() -> None:
         short[0] = True
         probe.step(1.0)
     assert np.isnan(last(probe)) and "out of memory" in probe.recorder.notes[-1]
+
+
+def test_targets_of_another_shape_are_noticed() -> None:
+    model, (x, y) = net(last=nn.Linear(6, 1)), data()
+    probe = probes.watch(model, lambda o, t: ((o - t) ** 2).mean(), (x, y[:, 0]), torch.optim.SGD(model.parameters(), lr=0.1))
+    probe.start()
+    assert any("shape (12, 1) and targets (12,)" in note for note in probe.report().notes)
+    probe = probes.watch(model, lambda o, t: ((o - t) ** 2).mean(), (x, y[:, :1]), torch.optim.SGD(model.parameters(), lr=0.1))
+    probe.start()
+    assert probe.report().notes == ()

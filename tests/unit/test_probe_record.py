@@ -171,6 +171,9 @@ def test_a_failed_measurement_is_kept_as_one_and_training_goes_on() -> None:
     recorder.tick(1.0, lambda: good)
     np.testing.assert_allclose(recorder.rows["sharpness"], [2.0, np.nan, 2.0], rtol=1e-12)  # rounding
     assert any("after step 1 failed" in note for note in recorder.notes)
+    for _ in range(3):
+        recorder.tick(1.0, lambda: Point(lambda v: np.nan * v, np.ones(3), 1.0, checked("gd", 1.0)))
+    assert len(recorder.notes) == 1 and "4 measurements failed, after steps 1 to 5" in recorder.notes[0]
 
 
 def test_after_a_loss_that_is_not_finite_nothing_is_measured() -> None:

@@ -19,7 +19,7 @@ from trainphase.theory import thresholds
 
 Floats = NDArray[np.float64]
 TITLES = {
-    "gd": "gradient descent", "polyak": "gradient descent with momentum", "nesterov": "Nesterov's method",
+    "gd": "gradient descent", "polyak": "gradient descent", "nesterov": "Nesterov's method",
     "rmsprop": "RMSProp", "adam": "Adam",
 }  # fmt: skip
 ADAPTIVE = ("rmsprop", "adam")

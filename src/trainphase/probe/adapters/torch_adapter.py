@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from trainphase.errors import RequestError
+from trainphase.probe.adapters import torch_batches as batches
 from trainphase.probe.recorded import Recorded, located, of_recorder
 from trainphase.probe.recorder import Point, Recorder, minibatches
 from trainphase.probe.settings import Setting
@@ -85,7 +86,7 @@ class TorchWatch:
 
     def start(self) -> None:
         """Check the products and measure for the first time."""
-        self.model.check()
+        self.recorder.note(self.model.check())
         self.recorder.regime, self.recorder.place = located(self.model.module)
         told = self.recorder.begin(self.model.check_products, self._look)
         if told:
@@ -154,8 +155,9 @@ class _Model:
         self.module = model.module if type(model).__name__ in ("DistributedDataParallel", "DataParallel") else model
         self.loss_fn, self.mode, self.minibatch, self.forward = loss_fn, mode, minibatch, False
         self.inside = _Inside(self.module)
-        self.inputs, self.targets = (batch, None) if isinstance(batch, Mapping) else _pair(batch)
-        _check_batch(self.inputs, self.targets)
+        self.inputs, self.targets = (batch, None) if isinstance(batch, Mapping) else batches.pair(batch)
+        batches.check_batch(self.inputs, self.targets)
+        self.odd = ""
         self.parameters: list[Any] = []
         self.names: list[str] = []
 
@@ -198,6 +200,7 @@ class _Model:
         args = () if named else inputs if isinstance(inputs, tuple) else (inputs,)
         outputs = self.module(*args, **(dict(inputs) if named else {}))
         if self.loss_fn is not None:
+            self.odd = batches.broadcast(outputs, targets)
             return self.loss_fn(outputs, targets)
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else getattr(outputs, "loss", None)
         if loss is None:
@@ -249,9 +252,9 @@ class _Model:
 
     def parts(self, step: int) -> list[Callable[[], tuple[np.ndarray, Product]]]:
         """Minibatches of the probe batch, for the batch sharpness."""
-        count = len(_tensors(self.inputs)[0])
+        count = len(batches.tensors(self.inputs)[0])
         picks = [torch.as_tensor(rows) for rows in minibatches(count, self.minibatch, step)]
-        return [lambda pick=pick: self.at(None, _rows((self.inputs, self.targets), pick))[1:] for pick in picks]
+        return [lambda pick=pick: self.at(None, batches.rows((self.inputs, self.targets), pick))[1:] for pick in picks]
 
     # ---- what must hold before, and what must be as it was after
 
@@ -281,8 +284,8 @@ class _Model:
         if self.parameters and self.parameters[0].is_cuda:
             torch.cuda.synchronize(self.parameters[0].device)
 
-    def check(self) -> None:
-        """RequestError where the loss cannot be measured on the probe batch."""
+    def check(self) -> str:
+        """RequestError where the loss cannot be measured on the probe batch; what else looks wrong with it, or nothing."""
         if self.mode == "as-is":
             for name, module in self.module.named_modules():
                 if module.training and _random(module):
@@ -298,7 +301,7 @@ class _Model:
                 raise
             except Exception as why:
                 told = " ".join(f"{type(why).__name__}: {why}".split())[:160]
-                kinds = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in _tensors(self.inputs)}))
+                kinds = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in batches.tensors(self.inputs)}))
                 sentence = f"the model fails on the probe batch of {kinds} ({told}); give a batch as in training"
                 raise RequestError(sentence) from why
         if not isinstance(first, torch.Tensor) or first.numel() != 1 or not first.is_floating_point():
@@ -313,6 +316,7 @@ class _Model:
             raise RequestError("the loss has no gradient by the trained parameters; return the one that training descends")
         if "CheckpointFunctionBackward" in names:
             raise RequestError("reentrant checkpointing hides layers from the probe; checkpoint with use_reentrant=False")
+        return self.odd
 
     def check_products(self) -> str:
         """Hold the products against finite differences of the gradient; where they fail, try the other way round."""
@@ -358,36 +362,6 @@ def _random(module: Any) -> bool:
         return module.p > 0
     dropout = getattr(module, "dropout", 0.0)
     return isinstance(dropout, float) and dropout > 0
-
-
-def _pair(batch: Any) -> tuple[Any, Any]:
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise RequestError(f"the probe batch is a {type(batch).__name__} and no pair; give (inputs, targets)")
-    return batch[0], batch[1]
-
-
-def _tensors(data: Any) -> list[Any]:
-    if isinstance(data, torch.Tensor):
-        return [data]
-    parts = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple | list) else ()
-    return [t for part in parts for t in _tensors(part)]
-
-
-def _rows(data: Any, pick: Any) -> Any:
-    if isinstance(data, torch.Tensor):
-        return data[pick.to(data.device)]
-    if isinstance(data, Mapping):
-        return {k: _rows(v, pick) for k, v in data.items()}
-    return tuple(_rows(v, pick) for v in data) if isinstance(data, tuple | list) else data
-
-
-def _check_batch(inputs: Any, targets: Any) -> None:
-    found = _tensors(inputs)
-    if not found:
-        raise RequestError(f"the inputs of the probe batch are a {type(inputs).__name__}; give tensors, as the model takes them")
-    for tensor in (*found, *_tensors(targets)):
-        if tensor.numel() == 0:
-            raise RequestError(f"the probe batch is empty: a tensor of it has shape {tuple(tensor.shape)}; give some samples")
 
 
 def _flat(tensors: Sequence[Any]) -> np.ndarray:
