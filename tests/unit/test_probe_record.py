@@ -11,7 +11,7 @@ import pytest
 import trainphase as tp
 from trainphase.errors import RequestError
 from trainphase.probe.recorded import load, of_mapping, of_recorder
-from trainphase.probe.recorder import Point, Recorder
+from trainphase.probe.recorder import Point, Recorder, minibatches
 from trainphase.probe.settings import checked, metric
 
 # ---- settings
@@ -188,11 +188,26 @@ def test_after_a_loss_that_is_not_finite_nothing_is_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "match"), [({"every": 0}, "every = 0"), ({"budget": -1.0}, "budget"), ({"observables": ("x",)}, "'x'")]
-)
+    ("options", "match"),
+    [
+        ({"every": 0}, "every = 0"), ({"every": None}, "every = None"), ({"budget": -1.0}, "budget"),
+        ({"budget": "10"}, "budget = 10"), ({"observables": ("x",)}, "'x'"),
+    ],
+)  # fmt: skip
 def test_a_recorder_refuses(options: dict, match: str) -> None:
     with pytest.raises(RequestError, match=match):
         Recorder(**({"every": 10, "budget": 5.0} | options))
+
+
+def test_a_loss_a_size_and_a_threshold_that_are_none_are_told() -> None:
+    recorder = Recorder(1, None)
+    recorder.begin(lambda: "", lambda: Point(lambda v: v, np.ones(3), 1.0, checked("gd", 1.0)))
+    with pytest.raises(RequestError, match="a str and no number"):
+        recorder.tick("x", lambda: None)
+    with pytest.raises(RequestError, match="minibatch = 9 does not fit a probe batch of 8"):
+        minibatches(8, 9, 0)
+    with pytest.raises(RequestError, match=r"threshold = -1\.0"):
+        tp.watch(lambda p, b: p.sum(), np.ones(3), threshold=-1.0)
 
 
 # ---- records

@@ -320,6 +320,6 @@ def test_records_that_do_not_fit_are_refused(arguments, says):
 
 def test_a_spike_that_has_not_come_back_is_not_called_a_catapult() -> None:
     loss = np.concatenate([np.exp(-np.arange(20) / 9), np.exp(-19 / 9) * 9.0 ** np.arange(1, 12), [np.nan]])
-    found = read(loss, sharpness=np.full(8, 3.0), sharpness_steps=np.arange(0, 32, 4))
+    found = training_log.read(loss, sharpness=np.full(8, 3.0), sharpness_steps=np.arange(0, 32, 4))
     said = [e.sentence for e in found.evidence if e.name == "spike"]
     assert said and all("for the step size; it has not come back" in sentence for sentence in said)

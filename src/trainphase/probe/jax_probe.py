@@ -21,7 +21,7 @@ from trainphase._arrays import precision
 from trainphase.errors import RequestError
 from trainphase.probe.optax_state import Method, method_of, setting_of
 from trainphase.probe.recorded import NOT_LOCATED, Recorded, located, of_recorder
-from trainphase.probe.recorder import Point, Recorder, minibatches
+from trainphase.probe.recorder import Point, Recorder, minibatches, names_of
 from trainphase.probe.settings import Setting
 from trainphase.problem import Problem
 from trainphase.spectrum.checks import compare
@@ -48,7 +48,7 @@ class WatchState:
 
 
 def watch(
-    model: Problem | Loss, batch: Any = None, observables: Sequence[str] = ("sharpness",), *, every: int = 50,
+    model: Problem | Loss, batch: Any = None, observables: str | Sequence[str] = ("sharpness",), *, every: int = 50,
     budget: float | None = 10.0, method: str = "gd", lr: Any = None, momentum: float | None = None, b2: float = 0.999,
     eps: float = 1e-8, eps_inside: bool | None = None, dampening: float = 0.0, weight_decay: float = 0.0,
     threshold: float | None = None, tol: float = 1e-3, minibatch: int | None = None, seed: int = 0,
@@ -86,7 +86,7 @@ def watch(
     tool = _Tool(model, batch, how, minibatch)
 
     def init(params: Any, opt_state: Any = None) -> WatchState:
-        recorder = Recorder(every, budget, tol, tuple(observables), seed)
+        recorder = Recorder(every, budget, tol, names_of(observables), seed)
         with precision(_dtype(params)):
             tool.check_loss(params)
             recorder.regime, recorder.place = _regime(model, params)

@@ -16,7 +16,7 @@ import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from trainphase.errors import RequestError
-from trainphase.probe.settings import ADAPTIVE, Setting, checked, metric
+from trainphase.probe.settings import ADAPTIVE, Setting, checked, checked_threshold, metric
 
 ALIASES = {"sgd": "gd", "momentum": "polyak", "adamw": "adam"}
 AS_A_TREE = "give lr as a tree like the parameters, of numbers or schedules"
@@ -44,6 +44,7 @@ def method_of(given: Method, momentum: float | None, eps_inside: bool | None) ->
     # A momentum counts, whatever the method is called: its threshold is nearly twice that of plain descent.
     name = "polyak" if name == "gd" and beta else name
     how = replace(given, name=name, momentum=beta, eps_inside=name == "rmsprop" if eps_inside is None else eps_inside)
+    checked_threshold(how.threshold)
     if how.threshold is None:
         _ = checked(name, (float(how.lr) or 1.0) if _is_number(how.lr) else 1.0, beta)
     return how

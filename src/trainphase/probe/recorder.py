@@ -93,9 +93,10 @@ class Cost:
     def sentence(self) -> str:
         """In words."""
         limit = "" if self.budget is None else f" of the {self.budget:g} % allowed"
+        counted = f"{self.measurements} measurement{'' if self.measurements == 1 else 's'}"
         share = f"{self.overhead:.2g}" if not self.overhead >= 10 else f"{self.overhead:.0f}"
         return (
-            f"measuring took {share} %{limit} of the training time, {self.measurements} measurements with "
+            f"measuring took {share} %{limit} of the training time, {counted} with "
             f"{self.products} products, and the setup {self.setup:.2g} s"
         )
 
@@ -135,9 +136,10 @@ class Recorder:
     _failures: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.every, bool) or self.every != int(self.every) or self.every < 1:
+        if isinstance(self.every, bool) or not isinstance(self.every, int | np.integer) or self.every < 1:
             raise RequestError(f"every = {self.every} is no number of steps; give a whole number of at least 1")
-        if self.budget is not None and not (np.isfinite(self.budget) and self.budget > 0):
+        number = isinstance(self.budget, int | float | np.number)
+        if self.budget is not None and not (number and np.isfinite(self.budget) and self.budget > 0):
             raise RequestError(f"budget = {self.budget} is no share of the training time; give per cent above 0, or None")
         unknown = [name for name in self.observables if name not in OBSERVABLES]
         if unknown:
@@ -229,7 +231,7 @@ class Recorder:
     def diverged(self) -> bool:
         """Whether a loss was not finite; turns those that are new into numbers, which waits for the device."""
         for k in range(self._read, len(self.losses)):
-            self.losses[k] = (self.losses[k][0], float(self.losses[k][1]))
+            self.losses[k] = (self.losses[k][0], _number(self.losses[k][1]))
             self._gone = self._gone or not np.isfinite(self.losses[k][1])
         self._read = len(self.losses)
         return self._gone
@@ -321,6 +323,11 @@ class Recorder:
             self.rows.setdefault(name, []).append(float(values.get(name, np.nan)))
 
 
+def names_of(observables: str | Sequence[str]) -> tuple[str, ...]:
+    """Of one name or several."""
+    return (observables,) if isinstance(observables, str) else tuple(observables)
+
+
 def _of_failures(steps: Sequence[int], why: str) -> str:
     """A sentence for measurements that failed alike."""
     if len(steps) < 2:
@@ -328,8 +335,22 @@ def _of_failures(steps: Sequence[int], why: str) -> str:
     return f"{len(steps)} measurements failed, after steps {steps[0]} to {steps[-1]}: {why}"
 
 
+def _number(loss: Any) -> float:
+    try:
+        return float(loss)
+    except (TypeError, ValueError):
+        raise RequestError(
+            f"the loss of a step is a {type(loss).__name__} and no number; give the one that it began with"
+        ) from None
+
+
 def minibatches(count: int, size: int | None, step: int) -> list[np.ndarray]:
-    """Rows of up to eight minibatches of a probe batch of ``count`` samples, of an eighth of it where no size is given."""
+    """Rows of up to eight minibatches of a probe batch of ``count`` samples, of an eighth of it where no size is given.
+
+    Raises RequestError for a size that the probe batch does not hold.
+    """
+    if size is not None and not 1 <= size <= count:
+        raise RequestError(f"minibatch = {size} does not fit a probe batch of {count} samples; give from 1 to that many")
     size = size or max(count // 8, 1)
     order = np.random.default_rng(step).permutation(count)
     return [order[k : k + size] for k in range(0, count - size + 1, size)][:8]

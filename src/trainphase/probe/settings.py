@@ -25,6 +25,12 @@ TITLES = {
 ADAPTIVE = ("rmsprop", "adam")
 
 
+def checked_threshold(given: float | None) -> None:
+    """RequestError for a threshold that is no positive number."""
+    if given is not None and not (isinstance(given, int | float | np.number) and 0 < given < np.inf):
+        raise RequestError(f"threshold = {given} is no sharpness; give a positive number")
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
     """name : gd, polyak, nesterov, rmsprop or adam. lr : the largest step size. beta : momentum, or beta1.

@@ -20,8 +20,8 @@ import numpy as np
 from trainphase.errors import RequestError
 from trainphase.probe.adapters import torch_batches as batches
 from trainphase.probe.recorded import Recorded, located, of_recorder
-from trainphase.probe.recorder import Point, Recorder, minibatches
-from trainphase.probe.settings import Setting
+from trainphase.probe.recorder import Point, Recorder, minibatches, names_of
+from trainphase.probe.settings import Setting, checked_threshold
 from trainphase.spectrum.checks import compare
 
 try:
@@ -43,7 +43,7 @@ MODES = ("as-is", "no-dropout", "eval")
 
 def watch(
     model: Any, loss_fn: Any, batch: Any, optimizer: Any, *, every: int = 50, budget: float | None = 10.0,
-    observables: Sequence[str] = ("sharpness",), tol: float = 1e-3, minibatch: int | None = None, mode: str = "as-is",
+    observables: str | Sequence[str] = ("sharpness",), tol: float = 1e-3, minibatch: int | None = None, mode: str = "as-is",
     threshold: float | None = None, seed: int = 0,
 ) -> TorchWatch:  # fmt: skip
     """Watch a PyTorch training loop: ``with watch(...) as probe:`` around it, ``probe.step(loss)`` after each step.
@@ -65,7 +65,8 @@ def watch(
     Raises RequestError for a model with dropout in training mode (mode "as-is"), a batch that is empty or that the model
     cannot take, a loss that is no scalar, and an optimiser whose threshold is not known.
     """
-    recorder = Recorder(every, budget, tol, tuple(observables), seed)
+    checked_threshold(threshold)
+    recorder = Recorder(every, budget, tol, names_of(observables), seed)
     return TorchWatch(_Model(model, loss_fn, batch, mode, minibatch), optimizer, recorder, threshold)
 
 
