@@ -139,6 +139,31 @@ def test_a_scan_hands_over_its_losses() -> None:
         with pytest.raises(RequestError, match=r"shape \(10,\) for 1 steps"):
             update(state, params, loss=losses)
         state = update(state, params, loss=losses, steps=10)
+    with pytest.raises(RequestError, match="steps = 0"):
+        update(state, params, steps=0)
     assert [s for s, _ in state.recorder.losses] == list(range(40))
     assert state.report().loss.tolist() == seen
     assert state.recorder.rows["step"] == [0, 20, 30]  # the first chance after 15, and after 30
+
+
+def test_runs_side_by_side_and_losses_without_a_derivative_are_told() -> None:
+    optimiser = optax.adam(0.1)
+    many = jax.tree.map(lambda p: jnp.stack([p, p]), PARAMS)
+    init, update = tp.watch(loss_of, BATCH, lr=0.1, method="adam")
+    with pytest.raises(RequestError, match=r"counts of the shape \(2,\).*one run's"):
+        update(init(PARAMS), PARAMS, opt_state=jax.vmap(optimiser.init)(many))
+
+    def looped(params: Any, batch: Any) -> Any:
+        return jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] / 2), (0, loss_of(params, batch)))[1]
+
+    with pytest.raises(RequestError, match=r"cannot be differentiated twice.*while_loop"):
+        tp.watch(looped, BATCH, lr=0.1).init(PARAMS)
+
+
+def test_parameters_of_another_size_are_searched_anew() -> None:
+    init, update = tp.watch(loss_of, BATCH, lr=0.1, every=1, budget=None, tol=1e-9)
+    state = init(PARAMS)
+    wide = {"a": np.tile(PARAMS["a"], 2), "b": np.tile(PARAMS["b"], (2, 1))}
+    update(state, wide)
+    assert state.recorder.rows["sharpness"][-1] == pytest.approx(top(wide, 1.0), rel=1e-8)
+    assert state.recorder.notes == ["from step 1 on 40 parameters are trained, not 20"] and len(repr(state)) < 100

@@ -6,7 +6,8 @@ product with the Hessian then costs about two gradients on the probe batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -104,6 +105,8 @@ def watch(
         entered = recorder.entered()
         if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, loss))):
             raise RequestError("update was called inside jit, where nothing can be measured; call it between compiled steps")
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+            raise RequestError(f"steps = {steps} is no number of steps; give a whole number of at least 1")
         if np.shape(loss) not in ((), (steps,)):
             raise RequestError(
                 f"loss has shape {np.shape(loss)} for {steps} steps; give one number, or steps= of a scan and all its"
@@ -155,11 +158,11 @@ class _Tool:
 
     def _at(self, params: Any, batch: Any) -> tuple[Any, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         dtype = _dtype(params)
-        with precision(dtype):
+        with precision(dtype), _told():
             value, gradient, linear = _look(self.loss, params, batch)
 
         def product(v: np.ndarray) -> np.ndarray:
-            with precision(dtype):
+            with precision(dtype), _told():
                 return np.asarray(_apply(linear, jnp.asarray(v, gradient.dtype)))
 
         return value, np.asarray(gradient), product
@@ -199,6 +202,17 @@ class _Tool:
         theta, restore = _flat(params)
         _, _, product = self._at(params, self.batch)
         return compare(product, lambda at: self._at(restore(jnp.asarray(at)), self.batch)[1], np.asarray(theta)).sentence
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What JAX raises while it differentiates, memory that runs out among it, as one sentence: training must not end."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as why:
+        told = " ".join(f"{type(why).__name__}: {why}".split())[:160]
+        remedy = "give a smaller batch if memory ran out, else a loss that has second derivatives"
+        raise RequestError(f"the loss cannot be differentiated twice on the probe batch ({told}); {remedy}") from why
 
 
 @eqx.filter_jit

@@ -105,7 +105,7 @@ class _Found:
             self.told |= numbers
             self.rates += [float(numbers["learning_rate"])] if "learning_rate" in numbers else []
         if type(node).__name__ == "ScaleByScheduleState":
-            self.counts.append(int(node.count))
+            self.counts.append(_count(node))
         self.trace = self.trace or (hasattr(node, "trace") and isinstance(node, tuple))
         self.parted = self.parted or hasattr(node, "inner_states")
         if hasattr(node, "nu"):
@@ -116,6 +116,15 @@ class _Found:
         elif isinstance(node, tuple | list):
             for child in node:
                 self.visit(child)
+
+
+def _count(node: Any) -> int:
+    if np.ndim(node.count):
+        shape = np.shape(node.count)
+        raise RequestError(
+            f"opt_state has counts of the shape {shape}, of runs side by side; give one run's parameters and state"
+        )
+    return int(node.count)
 
 
 def _is_number(lr: Any) -> bool:
@@ -189,8 +198,9 @@ def _metric(
             continue
         used.add(at)
         node = state.moments[at]
-        count = int(node.count) if "count" in getattr(node, "_fields", ()) else 1
-        plain = hasattr(node, "nu_max") or "count" not in getattr(node, "_fields", ())
+        counted = "count" in getattr(node, "_fields", ())
+        count = _count(node) if counted else 1
+        plain = hasattr(node, "nu_max") or not counted
         moved = moved or bool(count and v.any())
         correction = 1.0 if plain else 1.0 - float(state.told.get("b2", how.b2)) ** count
         out.append(metric(np.maximum(v, 0.0), eps, correction or 1.0, how.eps_inside) if count else np.zeros(leaf.size))

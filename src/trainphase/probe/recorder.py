@@ -101,7 +101,7 @@ class Cost:
         )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Recorder:
     """What a probe has seen so far. It changes as training goes on; adapters call ``begin``, ``tick`` and ``look``.
 
@@ -144,6 +144,9 @@ class Recorder:
         unknown = [name for name in self.observables if name not in OBSERVABLES]
         if unknown:
             raise RequestError(f"there is no observable {unknown[0]!r} for a probe; they are {', '.join(OBSERVABLES)}")
+
+    def __repr__(self) -> str:
+        return f"<{len(self.losses)} losses and {len(self.rows.get('step', ()))} measurements in {self.step} steps>"
 
     def note(self, sentence: str) -> None:
         """Keep a sentence for the report, once."""
@@ -215,11 +218,6 @@ class Recorder:
             self.measuring += self._resumed - began
         return True
 
-    def anew(self, sentence: str) -> None:
-        """The trained parameters are others than before: search without the last vector, and keep a note of it."""
-        self._pairs = None
-        self.note(sentence)
-
     def finish(self) -> None:
         """Count the time since the last measurement as training."""
         if self._resumed is not None:
@@ -258,6 +256,10 @@ class Recorder:
 
     def _measure(self, point: Point, most: int, began: float) -> None:
         setting = self.setting = point.setting
+        before, count = 0 if self._pairs is None else self._pairs.rows.shape[1], point.gradient.size
+        if before not in (0, count):  # others are trained now, and the last vector is not one of theirs
+            self._pairs = None
+            self.note(f"from step {self.step} on {count} parameters are trained, not {before}")
         for sentence in setting.notes:
             self.note(sentence)
         built = self.clock()

@@ -120,11 +120,7 @@ class TorchWatch:
         return read_optimiser(self.optimizer, self.model.parameters, self.threshold)
 
     def _look(self) -> Point | None:
-        before, names = sum(p.numel() for p in self.model.parameters), self.model.names
-        self.model.choose(self.optimizer)
-        if names != self.model.names:
-            count = sum(p.numel() for p in self.model.parameters)
-            self.recorder.anew(f"from step {self.recorder.step} on {count} parameters are trained, not {before}")
+        self.model.choose(self.optimizer)  # anew each time, as layers may be frozen or set free on the way
         setting = self._setting()
         if setting is None:
             return None
