@@ -197,3 +197,19 @@ def test_targets_of_another_shape_are_noticed() -> None:
     probe = probes.watch(model, lambda o, t: ((o - t) ** 2).mean(), (x, y[:, :1]), torch.optim.SGD(model.parameters(), lr=0.1))
     probe.start()
     assert probe.report().notes == ()
+
+
+def test_the_groups_of_another_model_do_not_count() -> None:
+    model, other = net(), net()
+    groups = [{"params": other.parameters(), "lr": 1.0}, {"params": model.parameters(), "lr": 0.1}]
+    probe = probes.watch(model, squared, data(), torch.optim.SGD(groups, momentum=0.5))
+    probe.start()
+    assert (probe.recorder.rows["lr"], probe.recorder.rows["threshold"]) == ([0.1], [30.0]) and probe.recorder.notes == []
+
+
+def test_a_probe_batch_without_labels_is_told() -> None:
+    model, (x, _) = net(), data()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    labels = torch.full((12,), -100)
+    with pytest.raises(RequestError, match="loss is nan on the probe batch"):
+        probes.watch(model, nn.functional.cross_entropy, (x, labels), optimizer).start()

@@ -194,7 +194,11 @@ class _Tool:
             raise RequestError(f"the loss fails on the probe batch ({told}); give a batch as in training") from why
         if np.shape(first) != () or not jnp.issubdtype(jnp.asarray(first).dtype, jnp.floating):
             raise RequestError(f"the loss has shape {np.shape(first)} and must be one float; return its mean or sum")
-        if not float(first) == float(second) and np.isfinite(float(first)):
+        if not np.isfinite(float(first)):
+            raise RequestError(
+                f"the loss is {float(first):g} on the probe batch; look for data or parameters that are not finite"
+            )
+        if float(first) != float(second):
             raise RequestError(f"the loss is {float(first):g} and then {float(second):g} on one batch; turn dropout off in it")
 
     def check_products(self, params: Any) -> str:

@@ -305,7 +305,9 @@ class _Model:
             shape = tuple(getattr(first, "shape", ()))
             raise RequestError(f"the loss has shape {shape} and must be one float; let loss_fn return its mean or sum")
         values = float(first.detach()), float(second.detach())
-        if values[0] != values[1] and np.isfinite(values[0]):
+        if not np.isfinite(values[0]):
+            raise RequestError(f"the loss is {values[0]:g} on the probe batch; give one with labels, and weights that are finite")
+        if values[0] != values[1]:
             twice = f"{values[0]:g} and then {values[1]:g}"
             raise RequestError(f"the loss is {twice} on one batch; turn randomness off, or give mode='no-dropout'")
         names = _nodes(first)

@@ -25,7 +25,9 @@ def read(optimizer: Any, parameters: Sequence[Any], threshold: float | None = No
     while hasattr(optimizer, "optimizer") and type(optimizer).__name__ not in KNOWN:
         optimizer = optimizer.optimizer
     kind = next((c.__name__ for c in type(optimizer).__mro__ if c.__name__ in KNOWN), None)
-    groups = [g for g in optimizer.param_groups if g["params"]]
+    # One optimiser may train several models, and hold what is frozen: groups without any of these parameters do not count.
+    ours = {id(p) for p in parameters}
+    groups = [g for g in optimizer.param_groups if any(id(p) in ours for p in g["params"])]
     lead = max(groups, key=lambda g: float(g["lr"]))
     lr = float(lead["lr"])
     if not lr > 0:
@@ -92,7 +94,8 @@ def _notes(optimizer: Any, groups: Sequence[Any], lead: Any, lr: float) -> tuple
     rates = [float(g["lr"]) for g in groups]
     if len(set(rates)) > 1:
         listed = ", ".join(f"{r:g}" for r in rates)
-        which = f"lr is the largest, of group {rates.index(lr)}, and the others count in proportion"
+        at = next(k for k, g in enumerate(optimizer.param_groups) if g is lead)
+        which = f"lr is the largest, of group {at}, and the others count in proportion"
         notes.append(f"the groups have step sizes {listed}: {which}")
     for key in ("momentum", "betas", "nesterov", "dampening"):
         if len({str(g.get(key)) for g in groups}) > 1:
