@@ -210,6 +210,13 @@ def test_a_loss_a_size_and_a_threshold_that_are_none_are_told() -> None:
         tp.watch(lambda p, b: p.sum(), np.ones(3), threshold=-1.0)
 
 
+def test_the_largest_step_size_of_a_run_that_diverged_says_at_which_curvature() -> None:
+    loss = np.concatenate([np.exp(-np.arange(20) / 9), 9.0 ** np.arange(1, 12), [np.nan]])
+    given = {"loss": loss, "sharpness": np.geomspace(40.0, 4000.0, 8), "sharpness_steps": np.arange(0, 32, 4), "lr": 0.1}
+    said = str(tp.diagnose(given, show=False))
+    assert "largest stable lr  0.0005 at the curvature of step 28, on its way out; 0.05 at that of the first" in said  # 2 / 40
+
+
 # ---- records
 
 
