@@ -25,7 +25,7 @@ TORCH_VENV ?= .venv-torch
 # another one. Where that one cannot be made, its comparison is left out, and the summary says so.
 PEERS_VENV ?= .venv-peers
 NTK_VENV ?= .venv-peers-ntk
-TORCH_TESTS = tests/unit/test_probe_torch.py tests/unit/test_probe_optimizers.py tests/unit/test_probe_trainers.py \
+TORCH_TESTS = tests/unit/test_probe_torch.py tests/unit/test_probe_optimizers.py tests/unit/test_probe_loops.py tests/unit/test_probe_trainers.py \
 	tests/docs/test_readme.py::test_python_block
 # The first of these that runs and is new enough. A name on PATH may be a stub that fails, so each one is tried.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \

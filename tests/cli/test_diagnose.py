@@ -35,6 +35,8 @@ probe = 3
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(SOURCE)
+    (tmp_path / "ends.py").write_text("import sys\nrecord = 3\nsys.exit(3)\n")
+    (tmp_path / "main.py").write_text("if __name__ == '__main__':\n    record = 3\n")
     steps = np.arange(300)
     np.savez("run.npz", loss=np.exp(-steps / 80), sharpness=np.linspace(4, 16, 60), sharpness_steps=steps[::5], lr=0.1)
     np.savez("bare.npz", loss=np.exp(-steps / 80), sharpness=np.linspace(4, 16, 60), sharpness_steps=steps[::5])
@@ -48,6 +50,12 @@ def test_a_record_is_diagnosed(here: Path, what: list[str], capsys: pytest.Captu
     assert doc["phase"] == "sharpening" and doc["ratio"] == pytest.approx(0.8)
     assert doc["largest_lr"] == pytest.approx(0.125) and doc["threshold"] == pytest.approx(20.0)
     assert (here / "p.png").stat().st_size > 10_000
+
+
+def test_a_script_may_read_arguments_and_end_itself(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "script.py").write_text(f"import argparse, sys\nargparse.ArgumentParser().parse_args()\n{SOURCE}\nsys.exit(0)\n")
+    assert main(["diagnose", "script.py:record"]) == 0
+    assert capsys.readouterr().out.startswith("sharpening")
 
 
 def test_what_a_file_prints_leaves_the_document_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,6 +86,8 @@ def test_a_problem_is_trained(here: Path, capsys: pytest.CaptureFixture[str]) ->
         (["train.py:probe"], 2, "a int cannot be diagnosed"),
         (["train.py:problem"], 2, "lr is missing"),
         (["train.py:broken"], 1, "no luck"),
+        (["ends.py:record"], 1, "could not be run (SystemExit: 3)"),
+        (["main.py:record"], 2, "name what it defines, outside of if __name__ == '__main__'"),
         (["gone.npz"], 2, "there is no file"),
         (["run.pkl"], 2, "is no record"),
         (["run.npz", "--lr", "-1"], 2, "lr"),

@@ -11,7 +11,7 @@ import pytest
 import trainphase as tp
 from trainphase.errors import RequestError
 from trainphase.probe.recorded import load, of_mapping, of_recorder
-from trainphase.probe.recorder import Point, Recorder
+from trainphase.probe.recorder import Point, Recorder, minibatches
 from trainphase.probe.settings import checked, metric
 
 # ---- settings
@@ -171,6 +171,9 @@ def test_a_failed_measurement_is_kept_as_one_and_training_goes_on() -> None:
     recorder.tick(1.0, lambda: good)
     np.testing.assert_allclose(recorder.rows["sharpness"], [2.0, np.nan, 2.0], rtol=1e-12)  # rounding
     assert any("after step 1 failed" in note for note in recorder.notes)
+    for _ in range(3):
+        recorder.tick(1.0, lambda: Point(lambda v: np.nan * v, np.ones(3), 1.0, checked("gd", 1.0)))
+    assert len(recorder.notes) == 1 and "4 measurements failed, after steps 1 to 5" in recorder.notes[0]
 
 
 def test_after_a_loss_that_is_not_finite_nothing_is_measured() -> None:
@@ -185,11 +188,33 @@ def test_after_a_loss_that_is_not_finite_nothing_is_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "match"), [({"every": 0}, "every = 0"), ({"budget": -1.0}, "budget"), ({"observables": ("x",)}, "'x'")]
-)
+    ("options", "match"),
+    [
+        ({"every": 0}, "every = 0"), ({"every": None}, "every = None"), ({"budget": -1.0}, "budget"),
+        ({"budget": "10"}, "budget = 10"), ({"observables": ("x",)}, "'x'"),
+    ],
+)  # fmt: skip
 def test_a_recorder_refuses(options: dict, match: str) -> None:
     with pytest.raises(RequestError, match=match):
         Recorder(**({"every": 10, "budget": 5.0} | options))
+
+
+def test_a_loss_a_size_and_a_threshold_that_are_none_are_told() -> None:
+    recorder = Recorder(1, None)
+    recorder.begin(lambda: "", lambda: Point(lambda v: v, np.ones(3), 1.0, checked("gd", 1.0)))
+    with pytest.raises(RequestError, match="a str and no number"):
+        recorder.tick("x", lambda: None)
+    with pytest.raises(RequestError, match="minibatch = 9 does not fit a probe batch of 8"):
+        minibatches(8, 9, 0)
+    with pytest.raises(RequestError, match=r"threshold = -1\.0"):
+        tp.watch(lambda p, b: p.sum(), np.ones(3), threshold=-1.0)
+
+
+def test_the_largest_step_size_of_a_run_that_diverged_says_at_which_curvature() -> None:
+    loss = np.concatenate([np.exp(-np.arange(20) / 9), 9.0 ** np.arange(1, 12), [np.nan]])
+    given = {"loss": loss, "sharpness": np.geomspace(40.0, 4000.0, 8), "sharpness_steps": np.arange(0, 32, 4), "lr": 0.1}
+    said = str(tp.diagnose(given, show=False))
+    assert "largest stable lr  0.0005 at the curvature of step 28, on its way out; 0.05 at that of the first" in said  # 2 / 40
 
 
 # ---- records

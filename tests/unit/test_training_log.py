@@ -316,3 +316,10 @@ def test_what_was_decided_is_said():
 def test_records_that_do_not_fit_are_refused(arguments, says):
     with pytest.raises(RequestError, match=says):
         training_log.read(**arguments)
+
+
+def test_a_spike_that_has_not_come_back_is_not_called_a_catapult() -> None:
+    loss = np.concatenate([np.exp(-np.arange(20) / 9), np.exp(-19 / 9) * 9.0 ** np.arange(1, 12), [np.nan]])
+    found = training_log.read(loss, sharpness=np.full(8, 3.0), sharpness_steps=np.arange(0, 32, 4))
+    said = [e.sentence for e in found.evidence if e.name == "spike"]
+    assert said and all("for the step size; it has not come back" in sentence for sentence in said)

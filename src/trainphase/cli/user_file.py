@@ -31,7 +31,7 @@ def loaded(reference: str, option: str, what: str) -> Any:
                 return found()
         except RequestError:
             raise
-        except Exception as why:
+        except (Exception, SystemExit) as why:
             raise TrainphaseError(f"{option} {shown(reference)}: calling it failed ({_told(why)}); mend it") from why
     return found
 
@@ -139,7 +139,9 @@ def _named(reference: str, option: str, what: str) -> Any:
     path, attribute = _split(reference, option, what)
     module = _run(path, option)
     if not hasattr(module, attribute):
-        raise RequestError(f"{option} {shown(reference)}: {shown(str(path))} has no {shown(attribute)}; name what it defines")
+        guarded = ", outside of if __name__ == '__main__'" if "__main__" in path.read_text("utf-8", "replace") else ""
+        what = f"name what it defines{guarded}"
+        raise RequestError(f"{option} {shown(reference)}: {shown(str(path))} has no {shown(attribute)}; {what}")
     return getattr(module, attribute)
 
 
@@ -150,17 +152,20 @@ def _run(path: Path, option: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up there
     sys.path.insert(0, str(path.resolve().parent))
+    arguments, sys.argv = sys.argv, [str(path)]  # the command's own are nothing for a script that reads arguments
     try:
         with redirect_stdout(sys.stderr):
             spec.loader.exec_module(module)
     except RequestError:
         raise  # a sentence of this package, which needs no other around it
-    except Exception as why:
-        raise TrainphaseError(f"{option} {shown(str(path))} could not be run ({_told(why)}); mend it") from why
+    except (Exception, SystemExit) as why:
+        if not (isinstance(why, SystemExit) and why.code in (None, 0)):  # sys.exit(0) ends a script that has done its work
+            raise TrainphaseError(f"{option} {shown(str(path))} could not be run ({_told(why)}); mend it") from why
     finally:
+        sys.argv = arguments
         sys.path.remove(str(path.resolve().parent))
     return module
 
 
-def _told(why: Exception) -> str:
+def _told(why: BaseException) -> str:
     return shown(f"{type(why).__name__}: {' '.join(str(why).split())}", 200)

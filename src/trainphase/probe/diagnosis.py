@@ -106,6 +106,17 @@ class Diagnosis:
         """What the user should know about the measurement."""
         return self.run.notes
 
+    @property
+    def _curvature_of(self) -> str:
+        """Which curvature the largest stable step size belongs to: of a run that diverged, the last says little."""
+        where, rates = self.reading.distance, self.run.lr
+        if self.phase != "divergent" or where is None:
+            return "at the present curvature"
+        last = f"at the curvature of step {where.at}, on its way out"
+        good = np.flatnonzero(np.isfinite(self.run.sharpness) & (self.run.sharpness > 0))
+        early = rates[good[0]] / where.start if good.size and where.start > 0 else np.nan
+        return f"{last}; {early:.4g} at that of the first measurement" if np.isfinite(early) else last
+
     def _last(self, values: np.ndarray) -> float:
         good = np.flatnonzero(np.isfinite(self.run.sharpness) & np.isfinite(self.run.threshold))
         return float(values[good[-1]]) if good.size and values.size else float("nan")
@@ -163,7 +174,7 @@ class Diagnosis:
         if np.isfinite(self.lr) and np.isfinite(self.sharpness):
             rows.append(("sharpness x lr", f"{self.sharpness * self.lr:.4g}, stable below {self.threshold * self.lr:.4g}"))
         if np.isfinite(self.largest_lr):
-            rows.append(("largest stable lr", f"{self.largest_lr:.4g} at the present curvature"))
+            rows.append(("largest stable lr", f"{self.largest_lr:.4g} {self._curvature_of}"))
         rows.append(("initialisation", self.regime))
         lines += [f"{name:<18} {text}" for name, text in rows]
         lines += ["", *(f"- {e.sentence}" for e in r.evidence), *(f"- note: {note}" for note in self.notes)]

@@ -6,7 +6,8 @@ product with the Hessian then costs about two gradients on the probe batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,9 +20,10 @@ from jax.flatten_util import ravel_pytree
 
 from trainphase._arrays import precision
 from trainphase.errors import RequestError
+from trainphase.probe.optax_state import Method, method_of, setting_of
 from trainphase.probe.recorded import NOT_LOCATED, Recorded, located, of_recorder
-from trainphase.probe.recorder import Point, Recorder, minibatches
-from trainphase.probe.settings import ADAPTIVE, Setting, checked, metric
+from trainphase.probe.recorder import Point, Recorder, minibatches, names_of
+from trainphase.probe.settings import Setting
 from trainphase.problem import Problem
 from trainphase.spectrum.checks import compare
 
@@ -46,23 +48,8 @@ class WatchState:
         return of_recorder(self.recorder)
 
 
-@dataclass(frozen=True)
-class Method:
-    """The optimiser as the user names it; lr : a number or a schedule, step -> lr."""
-
-    name: str
-    lr: float | Callable[[int], Any] | None
-    momentum: float
-    b2: float
-    eps: float
-    eps_inside: bool
-    dampening: float
-    weight_decay: float
-    threshold: float | None
-
-
 def watch(
-    model: Problem | Loss, batch: Any = None, observables: Sequence[str] = ("sharpness",), *, every: int = 50,
+    model: Problem | Loss, batch: Any = None, observables: str | Sequence[str] = ("sharpness",), *, every: int = 50,
     budget: float | None = 10.0, method: str = "gd", lr: Any = None, momentum: float | None = None, b2: float = 0.999,
     eps: float = 1e-8, eps_inside: bool | None = None, dampening: float = 0.0, weight_decay: float = 0.0,
     threshold: float | None = None, tol: float = 1e-3, minibatch: int | None = None, seed: int = 0,
@@ -79,7 +66,8 @@ def watch(
     every : steps between measurements. budget : per cent of the training time that measuring may take, None for no limit;
         where it does not suffice, measurements take fewer products and come later.
     method, lr, momentum : "gd", "polyak", "nesterov", "rmsprop" or "adam"; lr a number or a schedule, and both may come from
-        ``optax.inject_hyperparams`` by way of ``opt_state``, which ``update`` needs for Adam and RMSProp.
+        ``optax.inject_hyperparams`` by way of ``opt_state``, which ``update`` needs for Adam and RMSProp. For
+        ``optax.multi_transform`` a tree of numbers or schedules like the parameters, 0 where they stand still.
     b2, eps, dampening : as in optax. eps_inside : whether eps is under the root, by default for RMSProp, as optax has it.
     weight_decay : decoupled, as optax.adamw has it; for gd and momentum added to the gradient.
     threshold : of the sharpness, for an optimiser that is not listed.
@@ -87,21 +75,19 @@ def watch(
 
     Returns the pair. ``init(params)`` checks the products against a finite difference of the gradient, tells the user when
     they disagree (a RuntimeWarning, and a note in the report) and measures. ``update`` is called once a step outside jit,
-    after the parameters have changed, with the loss that the step began with.
+    after the parameters have changed, with the loss that the step began with; after a ``jax.lax.scan`` over n steps with
+    ``steps=n`` and their losses, (n,).
 
     Raises RequestError for a batch that is empty, a loss that is no scalar or not deterministic, or numbers out of range.
     """
     if hasattr(model, "named_parameters"):
         raise RequestError(f"{type(model).__name__} is a PyTorch module; take trainphase.probe.torch.watch for it")
-    default = 0.9 if method == "adam" else 0.0
-    inside = method == "rmsprop" if eps_inside is None else eps_inside
-    how = Method(method, lr, default if momentum is None else momentum, b2, eps, inside, dampening, weight_decay, threshold)
-    if threshold is None and (not callable(lr) and lr is not None):
-        checked(method, lr, how.momentum)
+    named = Method(method, lr, 0.0, b2, eps, False, dampening, weight_decay, threshold)
+    how = method_of(named, momentum, eps_inside)
     tool = _Tool(model, batch, how, minibatch)
 
     def init(params: Any, opt_state: Any = None) -> WatchState:
-        recorder = Recorder(every, budget, tol, tuple(observables), seed)
+        recorder = Recorder(every, budget, tol, names_of(observables), seed)
         with precision(_dtype(params)):
             tool.check_loss(params)
             recorder.regime, recorder.place = _regime(model, params)
@@ -112,16 +98,27 @@ def watch(
             warnings.warn(told, RuntimeWarning, stacklevel=2)
         return WatchState(recorder)
 
-    def update(state: WatchState, params: Any, loss: Any = None, opt_state: Any = None, batch: Any = None) -> WatchState:
+    def update(
+        state: WatchState, params: Any, loss: Any = None, opt_state: Any = None, batch: Any = None, steps: int = 1
+    ) -> WatchState:
         recorder = state.recorder
         entered = recorder.entered()
         if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, loss))):
             raise RequestError("update was called inside jit, where nothing can be measured; call it between compiled steps")
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+            raise RequestError(f"steps = {steps} is no number of steps; give a whole number of at least 1")
+        if np.shape(loss) not in ((), (steps,)):
+            raise RequestError(
+                f"loss has shape {np.shape(loss)} for {steps} steps; give one number, or steps= of a scan and all its"
+            )
+        if recorder.step == 0:
+            setting_of(how, steps, opt_state, params)  # what the state lacks is told at once
         recorder.tick(
             loss,
             lambda: tool.look(recorder, params, opt_state, batch),
             lambda: jax.block_until_ready((params, loss)),
             entered,
+            steps,
         )
         return state
 
@@ -162,11 +159,11 @@ class _Tool:
     def at(self, params: Any, batch: Any) -> tuple[Any, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """Loss, gradient (P,) and the Hessian's product with a vector, at these parameters and on this batch."""
         dtype = _dtype(params)
-        with precision(dtype):
+        with precision(dtype), _told():
             value, gradient, linear = _look(self.loss, params, batch)
 
         def product(v: np.ndarray) -> np.ndarray:
-            with precision(dtype):
+            with precision(dtype), _told():
                 return np.asarray(_apply(linear, jnp.asarray(v, gradient.dtype)))
 
         return value, np.asarray(gradient), product
@@ -198,7 +195,11 @@ class _Tool:
             raise RequestError(f"the loss fails on the probe batch ({told}); give a batch as in training") from why
         if np.shape(first) != () or not jnp.issubdtype(jnp.asarray(first).dtype, jnp.floating):
             raise RequestError(f"the loss has shape {np.shape(first)} and must be one float; return its mean or sum")
-        if not float(first) == float(second) and np.isfinite(float(first)):
+        if not np.isfinite(float(first)):
+            raise RequestError(
+                f"the loss is {float(first):g} on the probe batch; look for data or parameters that are not finite"
+            )
+        if float(first) != float(second):
             raise RequestError(f"the loss is {float(first):g} and then {float(second):g} on one batch; turn dropout off in it")
 
     def check_products(self, params: Any) -> str:
@@ -206,6 +207,17 @@ class _Tool:
         theta, restore = _flat(params)
         _, _, product = self.at(params, self.batch)
         return compare(product, lambda at: self.at(restore(jnp.asarray(at)), self.batch)[1], np.asarray(theta)).sentence
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What JAX raises while it differentiates, memory that runs out among it, as one sentence: training must not end."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as why:
+        told = " ".join(f"{type(why).__name__}: {why}".split())[:160]
+        remedy = "give a smaller batch if memory ran out, else a loss that has second derivatives"
+        raise RequestError(f"the loss cannot be differentiated twice on the probe batch ({told}); {remedy}") from why
 
 
 @eqx.filter_jit
@@ -250,53 +262,6 @@ def _check_batch(batch: Any) -> None:
     for leaf in leaves:
         if 0 in leaf.shape:
             raise RequestError(f"the probe batch is empty: an array of it has shape {leaf.shape}; give some samples")
-
-
-def setting_of(how: Method, step: int, opt_state: Any, params: Any) -> Setting | None:
-    """The optimiser at this step, from what the user said and from optax's state; None for an adaptive method at rest."""
-    state = _optax_parts(opt_state)
-    told = state["hyperparams"]
-    lr: Any = told.get("learning_rate", how.lr)
-    if callable(lr):
-        lr = lr(step)
-    if lr is None:
-        raise RequestError("lr is missing: give watch(lr=...), a number or a schedule, or opt_state of optax.inject_hyperparams")
-    beta = float(told.get("b1", told.get("momentum", how.momentum)) or 0.0)
-    decay = float(told.get("weight_decay", how.weight_decay))
-    if how.threshold is not None:
-        return Setting(how.name, float(lr), beta, given=how.threshold)
-    scale = shift = None
-    if how.name in ADAPTIVE:
-        if state["nu"] is None:
-            if step == 0:
-                return None
-            raise RequestError(f"{how.name} is measured in the metric of its state; give update(..., opt_state=opt_state)")
-        count = state["count"]
-        square = np.asarray(ravel_pytree(eqx.filter(state["nu"], eqx.is_inexact_array))[0], np.float64)
-        if not count or not square.any():
-            return None
-        correction = 1.0 - float(told.get("b2", how.b2)) ** count if how.name == "adam" else 1.0
-        scale = metric(square, float(told.get("eps", how.eps)), correction, how.eps_inside)
-    elif decay:
-        shift, decay = np.full(_flat(params)[0].size, decay), 0.0
-    return checked(how.name, float(lr), beta, dampening=how.dampening, decay=decay, scale=scale, shift=shift)
-
-
-def _optax_parts(state: Any) -> dict[str, Any]:
-    """Second moments, counter and hyperparameters, wherever they lie in a state of optax."""
-    found: dict[str, Any] = {"nu": None, "count": 0, "hyperparams": {}}
-
-    def visit(node: Any) -> None:
-        if isinstance(getattr(node, "hyperparams", None), dict):
-            found["hyperparams"] = found["hyperparams"] | {k: v for k, v in node.hyperparams.items() if np.ndim(v) == 0}
-        if hasattr(node, "nu") and found["nu"] is None:
-            found["nu"], found["count"] = node.nu, int(node.count) if "count" in getattr(node, "_fields", ()) else 1
-        if isinstance(node, tuple | list):
-            for child in node:
-                visit(child)
-
-    visit(state)
-    return found
 
 
 def _regime(model: Any, params: Any) -> tuple[str, Any]:

@@ -65,7 +65,7 @@ class Recorded:
         path = Path(path)
         if path.suffix != ".npz":
             raise RequestError(f"{path.name} has no ending of a record; give a name in .npz")
-        kind = "batch_sharpness" if self.kind == "batch sharpness" else "sharpness"
+        kind = "batch_sharpness" if self.kind.endswith("batch sharpness") else "sharpness"
         arrays: dict[str, Any] = {
             "loss": self.loss, "steps": self.steps, kind: self.sharpness, "sharpness_steps": self.sharpness_steps,
             "threshold": self.threshold, "lr": self.lr, "optimiser": np.array(self.what), "regime": np.array(self.regime),
@@ -97,7 +97,7 @@ def of_recorder(recorder: Recorder) -> Recorded:
     empty = np.full(count, np.nan)
     kind = "batch_sharpness" if "batch_sharpness" in rows else "sharpness"
     setting = recorder.setting
-    words = "preconditioned sharpness" if setting is not None and setting.name in ADAPTIVE else kind.replace("_", " ")
+    words = ("preconditioned " if setting is not None and setting.name in ADAPTIVE else "") + kind.replace("_", " ")
     losses = recorder.losses or [(int(s), v) for s, v in zip(rows.get("step", ()), rows.get("probe_loss", ()), strict=True)]
     return Recorded(
         loss=np.array([v for _, v in losses], np.float64),
@@ -147,7 +147,7 @@ def of_mapping(given: Mapping[str, Any]) -> Recorded:
     minibatch = given.get("minibatch")
     return Recorded(
         loss, steps, sharp, when, limit, rates, what,
-        kind="preconditioned sharpness" if name in ADAPTIVE and kind == "sharpness" else kind.replace("_", " "),
+        kind=("preconditioned " if name in ADAPTIVE else "") + kind.replace("_", " "),
         error=_series("error", given["error"]) if given.get("error") is not None else None,
         gradient_norm=norms if norms is None or norms.shape == loss.shape else None,
         minibatch=None if minibatch is None else bool(np.asarray(minibatch)[()]),

@@ -93,13 +93,15 @@ class Cost:
     def sentence(self) -> str:
         """In words."""
         limit = "" if self.budget is None else f" of the {self.budget:g} % allowed"
+        counted = f"{self.measurements} measurement{'' if self.measurements == 1 else 's'}"
+        share = f"{self.overhead:.2g}" if not self.overhead >= 10 else f"{self.overhead:.0f}"
         return (
-            f"measuring took {self.overhead:.2g} %{limit} of the training time, {self.measurements} measurements with "
+            f"measuring took {share} %{limit} of the training time, {counted} with "
             f"{self.products} products, and the setup {self.setup:.2g} s"
         )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Recorder:
     """What a probe has seen so far. It changes as training goes on; adapters call ``begin``, ``tick`` and ``look``.
 
@@ -131,15 +133,20 @@ class Recorder:
     _due: bool = False
     _read: int = 0
     _gone: bool = False
+    _failures: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.every, bool) or self.every != int(self.every) or self.every < 1:
+        if isinstance(self.every, bool) or not isinstance(self.every, int | np.integer) or self.every < 1:
             raise RequestError(f"every = {self.every} is no number of steps; give a whole number of at least 1")
-        if self.budget is not None and not (np.isfinite(self.budget) and self.budget > 0):
+        number = isinstance(self.budget, int | float | np.number)
+        if self.budget is not None and not (number and np.isfinite(self.budget) and self.budget > 0):
             raise RequestError(f"budget = {self.budget} is no share of the training time; give per cent above 0, or None")
         unknown = [name for name in self.observables if name not in OBSERVABLES]
         if unknown:
             raise RequestError(f"there is no observable {unknown[0]!r} for a probe; they are {', '.join(OBSERVABLES)}")
+
+    def __repr__(self) -> str:
+        return f"<{len(self.losses)} losses and {len(self.rows.get('step', ()))} measurements in {self.step} steps>"
 
     def note(self, sentence: str) -> None:
         """Keep a sentence for the report, once."""
@@ -161,17 +168,27 @@ class Recorder:
         return None if self._resumed is None or self.step % CLOCKED else self.clock()
 
     def tick(
-        self, loss: Any, look: Callable[[], Point | None], ready: Callable[[], Any] = lambda: None, entered: float | None = None
+        self,
+        loss: Any,
+        look: Callable[[], Point | None],
+        ready: Callable[[], Any] = lambda: None,
+        entered: float | None = None,
+        steps: int = 1,
     ) -> bool:
-        """One step of training is done, which began with this loss; measures where it is time. Returns whether it did.
+        """A step of training is done, which began with this loss; measures where it is time. Returns whether it did.
+
+        steps : how many are done, if several at once; ``loss`` then holds theirs, (steps,).
 
         ready : waits until the work that the device still has to do is done, so that it is not counted as measuring.
         entered : of :meth:`entered`; what this call takes is then counted as measuring, for all calls like it.
         """
+        if self._resumed is None:
+            raise RequestError("a step came before the probe was started; put the loop in its with block, or call start()")
         if loss is not None:
-            self.losses.append((self.step, loss))
-        self.step += 1
-        self._due = self._due or self.step % self.every == 0
+            values = [loss] if np.shape(loss) == () else np.asarray(loss)
+            self.losses += [(self.step + k, value) for k, value in enumerate(values)]
+        before, self.step = self.step, self.step + steps
+        self._due = self._due or self.step // self.every > before // self.every
         measured = self._due and self._measured(look, ready)
         if entered is not None and not measured:
             spent = CLOCKED * (self.clock() - entered)
@@ -212,7 +229,7 @@ class Recorder:
     def diverged(self) -> bool:
         """Whether a loss was not finite; turns those that are new into numbers, which waits for the device."""
         for k in range(self._read, len(self.losses)):
-            self.losses[k] = (self.losses[k][0], float(self.losses[k][1]))
+            self.losses[k] = (self.losses[k][0], _number(self.losses[k][1]))
             self._gone = self._gone or not np.isfinite(self.losses[k][1])
         self._read = len(self.losses)
         return self._gone
@@ -239,6 +256,10 @@ class Recorder:
 
     def _measure(self, point: Point, most: int, began: float) -> None:
         setting = self.setting = point.setting
+        before, count = 0 if self._pairs is None else self._pairs.rows.shape[1], point.gradient.size
+        if before not in (0, count):  # others are trained now, and the last vector is not one of theirs
+            self._pairs = None
+            self.note(f"from step {self.step} on {count} parameters are trained, not {before}")
         for sentence in setting.notes:
             self.note(sentence)
         built = self.clock()
@@ -290,7 +311,10 @@ class Recorder:
         return np.stack(rows)
 
     def _failed(self, why: str) -> None:
-        self.note(f"the measurement after step {self.step} failed: {why}")
+        steps = self._failures.setdefault(why, [])
+        old = _of_failures(steps, why)
+        steps.append(self.step)
+        self.notes = [*(n for n in self.notes if n != old), _of_failures(steps, why)]
         if self.setting is not None:
             self._row({"threshold": self.setting.threshold, "lr": self.setting.lr})
 
@@ -301,8 +325,34 @@ class Recorder:
             self.rows.setdefault(name, []).append(float(values.get(name, np.nan)))
 
 
+def names_of(observables: str | Sequence[str]) -> tuple[str, ...]:
+    """Of one name or several."""
+    return (observables,) if isinstance(observables, str) else tuple(observables)
+
+
+def _of_failures(steps: Sequence[int], why: str) -> str:
+    """A sentence for measurements that failed alike."""
+    if len(steps) < 2:
+        return f"the measurement after step {steps[0] if steps else 0} failed: {why}"
+    return f"{len(steps)} measurements failed, after steps {steps[0]} to {steps[-1]}: {why}"
+
+
+def _number(loss: Any) -> float:
+    try:
+        return float(loss)
+    except (TypeError, ValueError):
+        raise RequestError(
+            f"the loss of a step is a {type(loss).__name__} and no number; give the one that it began with"
+        ) from None
+
+
 def minibatches(count: int, size: int | None, step: int) -> list[np.ndarray]:
-    """Rows of up to eight minibatches of a probe batch of ``count`` samples, of an eighth of it where no size is given."""
+    """Rows of up to eight minibatches of a probe batch of ``count`` samples, of an eighth of it where no size is given.
+
+    Raises RequestError for a size that the probe batch does not hold.
+    """
+    if size is not None and not 1 <= size <= count:
+        raise RequestError(f"minibatch = {size} does not fit a probe batch of {count} samples; give from 1 to that many")
     size = size or max(count // 8, 1)
     order = np.random.default_rng(step).permutation(count)
     return [order[k : k + size] for k in range(0, count - size + 1, size)][:8]

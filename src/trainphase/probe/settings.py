@@ -19,10 +19,16 @@ from trainphase.theory import thresholds
 
 Floats = NDArray[np.float64]
 TITLES = {
-    "gd": "gradient descent", "polyak": "gradient descent with momentum", "nesterov": "Nesterov's method",
+    "gd": "gradient descent", "polyak": "gradient descent", "nesterov": "Nesterov's method",
     "rmsprop": "RMSProp", "adam": "Adam",
 }  # fmt: skip
 ADAPTIVE = ("rmsprop", "adam")
+
+
+def checked_threshold(given: float | None) -> None:
+    """RequestError for a threshold that is no positive number."""
+    if given is not None and not (isinstance(given, int | float | np.number) and 0 < given < np.inf):
+        raise RequestError(f"threshold = {given} is no sharpness; give a positive number")
 
 
 @dataclass(frozen=True, eq=False)

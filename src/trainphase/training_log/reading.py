@@ -116,7 +116,8 @@ def _of_the_edge(where: Distance | None, largest: float) -> list[Evidence]:
         Evidence(
             "ratio_mean",
             where.mean,
-            f"over the last quarter it is {where.mean:.4g} with a scatter of {where.scatter:.2g} ({where.count} measurements)",
+            f"over the last quarter it is {where.mean:.4g} with a scatter of {where.scatter:.2g} "
+            f"({where.count} measurement{'' if where.count == 1 else 's'})",
         ),
         Evidence(
             "ratio_start", where.start, f"it was {where.start:.4g} at the first measurement and {where.highest:.4g} at most"
@@ -141,7 +142,8 @@ def _of_the_loss(record: Record, seen: tuple[Spike, ...]) -> list[Evidence]:
         sentence = f"the loss carries noise of {100 * record.noise:.2g} %; a rise within it is no spike"
         found.append(Evidence("noise", record.noise, sentence))
     say: dict[str, Callable[[Spike], str]] = {
-        "curvature": lambda s: f"at {s.before:.3g} of the threshold: a catapult",
+        # What has not come back is no catapult: of a run that diverges nobody knows whether it would have.
+        "curvature": lambda s: f"at {s.before:.3g} of the threshold: {'for the step size' if s.end is None else 'a catapult'}",
         "unmeasured": lambda s: "with no measurement of the sharpness before it",
         "other": lambda s: f"at {s.before:.3g} of the threshold: not for the step size",
     }

@@ -30,11 +30,11 @@ def lightning_callback(loss_fn: Any, batch: Any, **options: Any) -> Any:
 def huggingface_callback(batch: Any, loss_fn: Any = None, **options: Any) -> Any:
     """A callback of the Hugging Face Trainer; ``callback.probe`` is the probe, once training has begun::
 
-        watched = huggingface_callback(batch, every=50, mode="eval")
+        watched = huggingface_callback(batch, every=50, mode="no-dropout")
         transformers.Trainer(model, arguments, train_dataset=data, callbacks=[watched]).train()
         trainphase.diagnose(watched.probe)
 
-    Import transformers first. ``mode="eval"`` is for models with dropout.
+    Import transformers first. ``mode="no-dropout"`` is for models with dropout.
 
     batch : a dict of tensors, as the model takes it. loss_fn : of (outputs, None); by default the ``loss`` that the model
     returns. The losses are those that the trainer logs, so set ``logging_steps`` to a few steps at most.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
@@ -17,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from trainphase.errors import RequestError
+from trainphase.probe.adapters import torch_batches as batches
 from trainphase.probe.recorded import Recorded, located, of_recorder
-from trainphase.probe.recorder import Point, Recorder, minibatches
-from trainphase.probe.settings import Setting
+from trainphase.probe.recorder import Point, Recorder, minibatches, names_of
+from trainphase.probe.settings import Setting, checked_threshold
 from trainphase.spectrum.checks import compare
 
 try:
@@ -34,11 +36,14 @@ torch: Any = _torch
 attention: Any = importlib.import_module("torch.nn.attention")
 
 Product = Callable[[np.ndarray], np.ndarray]
+# Their statistics are those of the batch in training mode; instance norms are among them.
+NORMS: Any = torch.nn.modules.batchnorm._NormBase
+MODES = ("as-is", "no-dropout", "eval")
 
 
 def watch(
     model: Any, loss_fn: Any, batch: Any, optimizer: Any, *, every: int = 50, budget: float | None = 10.0,
-    observables: Sequence[str] = ("sharpness",), tol: float = 1e-3, minibatch: int | None = None, mode: str = "as-is",
+    observables: str | Sequence[str] = ("sharpness",), tol: float = 1e-3, minibatch: int | None = None, mode: str = "as-is",
     threshold: float | None = None, seed: int = 0,
 ) -> TorchWatch:  # fmt: skip
     """Watch a PyTorch training loop: ``with watch(...) as probe:`` around it, ``probe.step(loss)`` after each step.
@@ -52,13 +57,16 @@ def watch(
     optimizer : a torch optimiser: SGD, RMSprop, Adam or AdamW; another one needs ``threshold``. Step sizes, momenta, eps,
         weight decay and second moments are read off it at each measurement.
     every, budget, observables, tol, seed : as in ``trainphase.watch``. minibatch : samples for "batch_sharpness".
-    mode : "as-is", the modes the modules are in; "eval": dropout off and batch-norm with its running statistics while
-        measuring, and back afterwards.
+    mode : of the modules while measuring; they are put back afterwards. "as-is": the modes they are in; batch-norm in training
+        mode then takes the statistics of the probe batch, as a training step takes those of its own. "no-dropout": all but
+        batch-norm in eval mode. "eval": all of them, batch-norm with its running statistics, which is not the loss that
+        training descends.
 
-    Raises RequestError for a model with dropout or batch-norm in training mode (mode "as-is"), a batch that is empty or
-    that the model cannot take, a loss that is no scalar, and an optimiser whose threshold is not known.
+    Raises RequestError for a model with dropout in training mode (mode "as-is"), a batch that is empty or that the model
+    cannot take, a loss that is no scalar, and an optimiser whose threshold is not known.
     """
-    recorder = Recorder(every, budget, tol, tuple(observables), seed)
+    checked_threshold(threshold)
+    recorder = Recorder(every, budget, tol, names_of(observables), seed)
     return TorchWatch(_Model(model, loss_fn, batch, mode, minibatch), optimizer, recorder, threshold)
 
 
@@ -79,19 +87,24 @@ class TorchWatch:
 
     def start(self) -> None:
         """Check the products and measure for the first time."""
-        self.model.check()
+        self.recorder.note(self.model.check())
         self.recorder.regime, self.recorder.place = located(self.model.module)
         told = self.recorder.begin(self.model.check_products, self._look)
         if told:
             warnings.warn(told, RuntimeWarning, stacklevel=3)
 
     def step(self, loss: Any) -> bool:
-        """After ``optimizer.step()``: ``loss`` is the one that the step began with. Returns whether it measured."""
+        """After ``optimizer.step()``: ``loss`` is the one that the step began with, or None. Returns whether it measured.
+
+        With gradients accumulated over several batches: once for each step of the optimiser, with the mean of their losses.
+        """
         entered = self.recorder.entered()
         if isinstance(loss, torch.Tensor):
             # On a device read only when a measurement is due, since reading waits for it. A copy, as the loop may reuse its
             # own; in memory the number itself is less than half the price of one.
-            loss = loss.item() if loss.is_cpu and loss.numel() == 1 else loss.detach().clone()
+            if loss.numel() != 1:
+                raise RequestError(f"the loss of a step has shape {tuple(loss.shape)}; give probe.step one number, its mean")
+            loss = loss.item() if loss.is_cpu else loss.detach().clone()
         return self.recorder.tick(loss, self._look, self.model.wait, entered)
 
     def stop(self) -> None:
@@ -107,6 +120,7 @@ class TorchWatch:
         return read_optimiser(self.optimizer, self.model.parameters, self.threshold)
 
     def _look(self) -> Point | None:
+        self.model.choose(self.optimizer)  # anew each time, as layers may be frozen or set free on the way
         setting = self._setting()
         if setting is None:
             return None
@@ -115,19 +129,32 @@ class TorchWatch:
         return Point(product, gradient, value, setting, parts)
 
 
+class _Inside(torch.nn.Module):
+    """Calls what it is given, so that a module's tensors can be exchanged for as long as that takes."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, call: Callable[[], Any]) -> Any:
+        return call()
+
+
 class _Model:
     """The user's module, loss and probe batch as a function of a vector of the trained parameters."""
 
     def __init__(self, model: Any, loss_fn: Any, batch: Any, mode: str, minibatch: int | None) -> None:
         if not isinstance(model, torch.nn.Module):
             raise RequestError(f"{type(model).__name__} is no PyTorch module; for JAX take trainphase.watch")
-        if mode not in ("as-is", "eval"):
-            raise RequestError(f"mode = {mode!r} is not known; give as-is or eval")
+        if mode not in MODES:
+            raise RequestError(f"mode = {mode!r} is not known; give {', '.join(MODES[:-1])} or {MODES[-1]}")
         model = getattr(model, "_orig_mod", model)
         self.module = model.module if type(model).__name__ in ("DistributedDataParallel", "DataParallel") else model
         self.loss_fn, self.mode, self.minibatch, self.forward = loss_fn, mode, minibatch, False
-        self.inputs, self.targets = (batch, None) if isinstance(batch, Mapping) else _pair(batch)
-        _check_batch(self.inputs, self.targets)
+        self.inside = _Inside(self.module)
+        self.inputs, self.targets = (batch, None) if isinstance(batch, Mapping) else batches.pair(batch)
+        batches.check_batch(self.inputs, self.targets)
+        self.odd = ""
         self.parameters: list[Any] = []
         self.names: list[str] = []
 
@@ -150,14 +177,27 @@ class _Model:
 
     def loss(self, values: Mapping[str, Any], data: Any = None) -> Any:
         """The loss on the probe batch, or on ``data``, with ``values`` for the trained parameters."""
-        inputs, targets = (self.inputs, self.targets) if data is None else data
+        return self._within(self._state(values), lambda: self._loss(data))
+
+    def _state(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters and buffers by name, as copies; ``values`` are those of the trained parameters."""
         rest = {n: t.detach() for n, t in self.module.named_parameters() if n not in values}
-        rest |= {n: t.detach().clone() for n, t in self.module.named_buffers()}
+        return rest | {n: t.detach().clone() for n, t in self.module.named_buffers()} | dict(values)
+
+    def _within(self, state: Mapping[str, Any], call: Callable[[], Any]) -> Any:
+        """``call`` while the module has these tensors: also a loss that looks at its weights, and what is computed again."""
+        with contextlib.ExitStack() as stack:
+            if "torch._dynamo" in sys.modules:  # what is compiled, be it a layer or the loss, has no second derivative
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            return torch.func.functional_call(self.inside, {f"module.{n}": t for n, t in state.items()}, (call,))
+
+    def _loss(self, data: Any) -> Any:
+        inputs, targets = (self.inputs, self.targets) if data is None else data
         named = isinstance(inputs, Mapping)
         args = () if named else inputs if isinstance(inputs, tuple) else (inputs,)
-        kwargs = dict(inputs) if named else {}
-        outputs = torch.func.functional_call(self.module, {**rest, **values}, args, kwargs)
+        outputs = self.module(*args, **(dict(inputs) if named else {}))
         if self.loss_fn is not None:
+            self.odd = batches.broadcast(outputs, targets)
             return self.loss_fn(outputs, targets)
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else getattr(outputs, "loss", None)
         if loss is None:
@@ -166,22 +206,25 @@ class _Model:
 
     def at(self, theta: np.ndarray | None, data: Any) -> tuple[float, np.ndarray, Product]:
         """The loss, its gradient and v -> H v at ``theta`` (None: where training is). The graph is kept for the products."""
-        with self.untouched():
-            values = self._split(theta)
-            loss = self.loss(dict(zip(self.names, values, strict=True)), data)
-            slopes = torch.autograd.grad(loss, values, create_graph=True, allow_unused=True, materialize_grads=True)
-        graph = [(s, None) for s in slopes if s.requires_grad]
+        values = self._split(theta)
+        state = self._state(dict(zip(self.names, values, strict=True)))
+
+        def gradient() -> tuple[Any, Any]:
+            loss = self._loss(data)
+            return loss, torch.autograd.grad(loss, values, create_graph=True, allow_unused=True, materialize_grads=True)
+
+        with self.untouched(), _told():
+            loss, slopes = self._within(state, gradient)
+        kept = [s for s in slopes if s.requires_grad]
 
         def product(v: np.ndarray) -> np.ndarray:
             along = [a for a, s in zip(self._vectors(v), slopes, strict=True) if s.requires_grad]
-            with self.untouched():
+            with self.untouched(), _told():
                 if self.forward:
                     return self._forward(values, self._vectors(v), data)
-                if not graph:
+                if not kept:
                     return np.zeros(v.size)
-                images = torch.autograd.grad(
-                    [s for s, _ in graph], values, along, retain_graph=True, allow_unused=True, materialize_grads=True
-                )
+                images = torch.autograd.grad(kept, values, along, retain_graph=True, allow_unused=True, materialize_grads=True)
             return _flat(images)
 
         return float(loss.detach()), _flat([s.detach() for s in slopes]), product
@@ -206,9 +249,9 @@ class _Model:
 
     def parts(self, step: int) -> list[Callable[[], tuple[np.ndarray, Product]]]:
         """Minibatches of the probe batch, for the batch sharpness."""
-        count = len(_tensors(self.inputs)[0])
+        count = len(batches.tensors(self.inputs)[0])
         picks = [torch.as_tensor(rows) for rows in minibatches(count, self.minibatch, step)]
-        return [lambda pick=pick: self.at(None, _rows((self.inputs, self.targets), pick))[1:] for pick in picks]
+        return [lambda pick=pick: self.at(None, batches.rows((self.inputs, self.targets), pick))[1:] for pick in picks]
 
     # ---- what must hold before, and what must be as it was after
 
@@ -225,8 +268,8 @@ class _Model:
                 stack.enter_context(torch.autocast(device.type, enabled=False))
                 # The fast kernels of attention have no second derivative.
                 stack.enter_context(attention.sdpa_kernel(attention.SDPBackend.MATH))
-                if self.mode == "eval":
-                    for module, _ in modes:
+                for module, _ in modes:
+                    if self.mode == "eval" or (self.mode == "no-dropout" and not isinstance(module, NORMS)):
                         module.training = False
                 yield
         finally:
@@ -238,46 +281,51 @@ class _Model:
         if self.parameters and self.parameters[0].is_cuda:
             torch.cuda.synchronize(self.parameters[0].device)
 
-    def check(self) -> None:
-        """RequestError where the loss cannot be measured on the probe batch."""
+    def check(self) -> str:
+        """RequestError where the loss cannot be measured on the probe batch; what else looks wrong with it, or nothing."""
         if self.mode == "as-is":
             for name, module in self.module.named_modules():
-                if module.training and (why := _random(module)):
+                if module.training and _random(module):
                     raise RequestError(
-                        f"the model has {why} in training mode ({name or type(module).__name__}), so its loss has no fixed "
-                        "curvature; give mode='eval'"
+                        f"the model has dropout in training mode ({name or type(module).__name__}), so its loss has no fixed "
+                        "curvature; give mode='no-dropout'"
                     )
         with self.untouched():
             values = dict(zip(self.names, self._split(None), strict=True))
             try:
-                first, second = (_no_graph(self.loss(values)) for _ in range(2))
+                first, second = (self.loss(values) for _ in range(2))
             except RequestError:
                 raise
             except Exception as why:
                 told = " ".join(f"{type(why).__name__}: {why}".split())[:160]
-                kinds = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in _tensors(self.inputs)}))
+                kinds = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in batches.tensors(self.inputs)}))
                 sentence = f"the model fails on the probe batch of {kinds} ({told}); give a batch as in training"
                 raise RequestError(sentence) from why
         if not isinstance(first, torch.Tensor) or first.numel() != 1 or not first.is_floating_point():
             shape = tuple(getattr(first, "shape", ()))
             raise RequestError(f"the loss has shape {shape} and must be one float; let loss_fn return its mean or sum")
-        if float(first) != float(second) and bool(torch.isfinite(first)):
-            twice = f"{float(first):g} and then {float(second):g}"
-            raise RequestError(f"the loss is {twice} on one batch; turn randomness off, or give mode='eval'")
+        values = float(first.detach()), float(second.detach())
+        if not np.isfinite(values[0]):
+            raise RequestError(f"the loss is {values[0]:g} on the probe batch; give one with labels, and weights that are finite")
+        if values[0] != values[1]:
+            twice = f"{values[0]:g} and then {values[1]:g}"
+            raise RequestError(f"the loss is {twice} on one batch; turn randomness off, or give mode='no-dropout'")
+        names = _nodes(first)
+        if not names:
+            raise RequestError("the loss has no gradient by the trained parameters; return the one that training descends")
+        if "CheckpointFunctionBackward" in names:
+            raise RequestError("reentrant checkpointing hides layers from the probe; checkpoint with use_reentrant=False")
+        return self.odd
 
     def check_products(self) -> str:
         """Hold the products against finite differences of the gradient; where they fail, try the other way round."""
         theta = _flat([p.detach() for p in self.parameters])
-
-        def told() -> str:
-            return compare(lambda v: self.at(None, None)[2](v), lambda at: self.at(at, None)[1], theta).sentence
-
         first = ""
         for self.forward in (False, True):
             try:
-                sentence = told()
-            except (RuntimeError, NotImplementedError) as why:
-                sentence = f"the model has no second derivative ({' '.join(str(why).split())[:120]}); nothing can be measured"
+                sentence = compare(lambda v: self.at(None, None)[2](v), lambda at: self.at(at, None)[1], theta).sentence
+            except RequestError as why:
+                sentence = str(why)
             if not sentence:
                 return ""
             first = first or sentence
@@ -285,48 +333,34 @@ class _Model:
         return first
 
 
-def _random(module: Any) -> str:
-    """What in this module makes the loss of one batch depend on chance or on other batches; '' for nothing."""
-    if isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0:
-        return "dropout"
-    if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-        return "batch-norm"
+@contextlib.contextmanager
+def _told() -> Generator[None, None, None]:
+    """What PyTorch raises while it differentiates, memory that runs out among it, as one sentence: training must not end."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as why:
+        told = " ".join(f"{type(why).__name__}: {why}".split())[:160]
+        remedy = "give a smaller batch if memory ran out, else a model whose layers have second derivatives"
+        raise RequestError(f"the loss cannot be differentiated twice on the probe batch ({told}); {remedy}") from why
+
+
+def _nodes(loss: Any) -> set[str]:
+    """The kinds of nodes in the graph of this loss; none where it has no gradient."""
+    seen, waiting = set(), [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [n for n, _ in node.next_functions]
+    return {node.name() for node in seen}
+
+
+def _random(module: Any) -> bool:
+    """Whether this module makes the loss of one batch depend on chance."""
+    if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+        return module.p > 0
     dropout = getattr(module, "dropout", 0.0)
-    return "dropout" if isinstance(dropout, float) and dropout > 0 else ""
-
-
-def _pair(batch: Any) -> tuple[Any, Any]:
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise RequestError(f"the probe batch is a {type(batch).__name__} and no pair; give (inputs, targets)")
-    return batch[0], batch[1]
-
-
-def _tensors(data: Any) -> list[Any]:
-    if isinstance(data, torch.Tensor):
-        return [data]
-    parts = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple | list) else ()
-    return [t for part in parts for t in _tensors(part)]
-
-
-def _rows(data: Any, pick: Any) -> Any:
-    if isinstance(data, torch.Tensor):
-        return data[pick.to(data.device)]
-    if isinstance(data, Mapping):
-        return {k: _rows(v, pick) for k, v in data.items()}
-    return tuple(_rows(v, pick) for v in data) if isinstance(data, tuple | list) else data
-
-
-def _check_batch(inputs: Any, targets: Any) -> None:
-    found = _tensors(inputs)
-    if not found:
-        raise RequestError(f"the inputs of the probe batch are a {type(inputs).__name__}; give tensors, as the model takes them")
-    for tensor in (*found, *_tensors(targets)):
-        if tensor.numel() == 0:
-            raise RequestError(f"the probe batch is empty: a tensor of it has shape {tuple(tensor.shape)}; give some samples")
-
-
-def _no_graph(value: Any) -> Any:
-    return value.detach() if isinstance(value, torch.Tensor) else value
+    return isinstance(dropout, float) and dropout > 0
 
 
 def _flat(tensors: Sequence[Any]) -> np.ndarray:

@@ -25,7 +25,9 @@ def read(optimizer: Any, parameters: Sequence[Any], threshold: float | None = No
     while hasattr(optimizer, "optimizer") and type(optimizer).__name__ not in KNOWN:
         optimizer = optimizer.optimizer
     kind = next((c.__name__ for c in type(optimizer).__mro__ if c.__name__ in KNOWN), None)
-    groups = [g for g in optimizer.param_groups if g["params"]]
+    # One optimiser may train several models, and hold what is frozen: groups without any of these parameters do not count.
+    ours = {id(p) for p in parameters}
+    groups = [g for g in optimizer.param_groups if any(id(p) in ours for p in g["params"])]
     lead = max(groups, key=lambda g: float(g["lr"]))
     lr = float(lead["lr"])
     if not lr > 0:
@@ -61,11 +63,14 @@ def _each(parameters: Sequence[Any], numbers: Any) -> np.ndarray:
 
 
 def _scale(name: str, optimizer: Any, parameters: Sequence[Any], groups: Sequence[Any], lr: float) -> np.ndarray | None:
-    """S, (P,): of the preconditioner and the groups' step sizes; None for 1, and for an optimiser without second moments yet."""
+    """S, (P,): of the preconditioner and the groups' step sizes; None for 1, and for an optimiser without second moments yet.
+
+    A parameter that has had no gradient so far does not move, so its S is 0.
+    """
     ratios = np.array([float(g["lr"]) / lr for g in groups])
     if name == "polyak":
         return None if np.all(ratios == 1) else np.sqrt(_each(parameters, ratios))
-    pieces = []
+    pieces, moved = [], False
     for p, g, ratio in zip(parameters, groups, ratios, strict=True):
         state = optimizer.state.get(p, {})
         if name == "adam":
@@ -74,12 +79,14 @@ def _scale(name: str, optimizer: Any, parameters: Sequence[Any], groups: Sequenc
         else:
             second, correction = state.get("square_avg"), 1.0
         if second is None or correction <= 0:
-            return None
+            pieces.append(np.zeros(p.numel()))
+            continue
+        moved = True
         v = second.detach().reshape(-1).cpu().numpy().astype(np.float64)
         if g.get("centered"):
             v = v - state["grad_avg"].detach().reshape(-1).cpu().numpy().astype(np.float64) ** 2
         pieces.append(np.sqrt(ratio) * metric(np.maximum(v, 0.0), float(g["eps"]), correction))
-    return np.concatenate(pieces)
+    return np.concatenate(pieces) if moved else None
 
 
 def _notes(optimizer: Any, groups: Sequence[Any], lead: Any, lr: float) -> tuple[str, ...]:
@@ -87,7 +94,8 @@ def _notes(optimizer: Any, groups: Sequence[Any], lead: Any, lr: float) -> tuple
     rates = [float(g["lr"]) for g in groups]
     if len(set(rates)) > 1:
         listed = ", ".join(f"{r:g}" for r in rates)
-        which = f"lr is the largest, of group {rates.index(lr)}, and the others count in proportion"
+        at = next(k for k, g in enumerate(optimizer.param_groups) if g is lead)
+        which = f"lr is the largest, of group {at}, and the others count in proportion"
         notes.append(f"the groups have step sizes {listed}: {which}")
     for key in ("momentum", "betas", "nesterov", "dampening"):
         if len({str(g.get(key)) for g in groups}) > 1:
