@@ -10,15 +10,25 @@ import xarray as xr
 from scipy.integrate import solve_ivp
 
 from trainphase.phase import EDGE
-from trainphase.reproduce.agarwala import one_datum, one_datum_edge, one_datum_net, one_datum_planes, one_datum_runs
+from trainphase.reproduce.agarwala import (
+    one_datum,
+    one_datum_edge,
+    one_datum_net,
+    one_datum_planes,
+    one_datum_runs,
+    one_datum_steps,
+)
 from trainphase.reproduce.claims import Verdict, check
 from trainphase.reproduce.context import Context
 from trainphase.systems.linear_net import LinearNet
 from trainphase.systems.quadratic_1d import Quadratic1DPlane
 
-QUICK = (one_datum.TWO_STEP, one_datum.NORMAL_FORM, one_datum.GRADIENT_FLOW, one_datum_net.LINEAR_NET, one_datum_planes.FIGURE_8)
+QUICK = (
+    one_datum.TWO_STEP, one_datum.NORMAL_FORM, one_datum.GRADIENT_FLOW, one_datum_net.LINEAR_NET, one_datum_planes.FIGURE_8,
+    one_datum_steps.ONE_STEP, one_datum_steps.PROOF,
+)  # fmt: skip
 # Statements of the paper that cannot be right, each with a correction.
-WRONG = {"Fig. 1", "(70)", "(81)", "(44)"}
+WRONG = {"Fig. 1", "(70)", "(78)", "(81)", "(83), (84)", "(44)"}
 
 
 def verdicts(figure: Any, tmp_path: Any) -> list[Any]:
@@ -66,6 +76,33 @@ def test_a_wrong_net_or_map_makes_its_claims_differ(tmp_path, monkeypatch):
     monkeypatch.setattr(LinearNet, "step", lambda self, s: (right(self, s)[0], right(self, s)[1] * (1 + 1e-9)))
     failed = {r.claim.statement for r in verdicts(one_datum_net.LINEAR_NET, tmp_path) if r.comparison.verdict == Verdict.DIFFER}
     assert any("largest difference of z~ and T" in statement for statement in failed)
+
+
+FORMULAS = {"T1": "T(1) from", "T2": "T(2) from", "delta_z": "z~ after", "delta_T": "T after"}
+
+
+@pytest.mark.parametrize(("name", "found"), FORMULAS.items())
+def test_a_wrong_formula_is_found_by_descent_on_the_parameters(name, found, tmp_path, monkeypatch):
+    right, planted = getattr(one_datum_steps.theory, name), 0
+    for claim in one_datum_steps.ONE_STEP.claims:
+        if claim.statement.startswith(found) and "symmetric" not in claim.statement:
+            # A factor of 1 + 1e-9 is a thousand times the tolerance, and a millionth of what a lost power of a makes.
+            monkeypatch.setattr(one_datum_steps.theory, name, lambda *args: (1 + 1e-9) * right(*args))
+            planted += check(claim, Context(one_datum_steps.ONE_STEP, tmp_path, quick=True)).comparison.verdict == Verdict.DIFFER
+    assert planted == 1
+
+
+def test_a_slower_fall_of_y_breaks_the_phases_of_the_proof(tmp_path):
+    # z~ that triples before y is negative, and y that comes back above 0: each is seen by its own claim.
+    z, y = np.array([[0.1], [0.11], [0.1], [0.05]]), np.array([[0.01], [0.001], [-0.0005], [-0.001]])
+    for change, first, second in (((0, 0, 0.0), True, True), ((1, 0, 0.2), False, True), ((3, 1, 0.003), True, False)):
+        row, which, more = change
+        moved = [z.copy(), y.copy()]
+        moved[which][row] += more
+        data = xr.Dataset({"z": (("even", "run"), moved[0]), "y": (("even", "run"), moved[1])})
+        made = Context(one_datum_steps.PROOF, tmp_path, quick=True)
+        made.memory[made.folder.name, "data"] = data
+        assert (one_datum_steps._first_phase(made).value, one_datum_steps._second_phase(made).value) == (first, second)
 
 
 def test_a_wrong_line_is_found_by_the_starts(tmp_path, monkeypatch):

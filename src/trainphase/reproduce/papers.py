@@ -57,8 +57,8 @@ PAPERS: Mapping[str, Paper] = {
         "trainphase.reproduce.agarwala",
         (
             "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
-            "theorem3.1", "two-step", "normal-form", "symmetric", "gradient-flow", "linear-net",
-            "theorem4.1", "nonlinearity", "A.1", "A.4", "equalities",
+            "theorem3.1", "B.2", "two-step", "normal-form", "B.6", "symmetric", "gradient-flow", "linear-net",
+            "theorem4.1", "nonlinearity", "C.1", "A.1", "A.4", "equalities",
             "deviation",
         ),
     ),

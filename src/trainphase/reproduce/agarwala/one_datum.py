@@ -17,6 +17,7 @@ from trainphase.reproduce.agarwala.one_datum_edge import FIGURE_10, NORMAL_FORM,
 from trainphase.reproduce.agarwala.one_datum_net import LINEAR_NET
 from trainphase.reproduce.agarwala.one_datum_planes import FIGURE_7, FIGURE_8, FIGURE_9
 from trainphase.reproduce.agarwala.one_datum_runs import FIGURE_1, FIGURE_2, FIGURE_11, changes, claim, figure
+from trainphase.reproduce.agarwala.one_datum_steps import ONE_STEP, PROOF
 from trainphase.reproduce.claims import Measured, absolute, exact
 from trainphase.reproduce.context import Context
 from trainphase.theory import quadratic_1d as theory
@@ -132,6 +133,33 @@ def _gap_value() -> Measured:
     return Measured((f_z - f_T) / 1e-4, note="of the exact nullclines at z~ = 1e-4, eps = 0.2")
 
 
+def _slope_in_T(which: int) -> Measured:
+    """d/dT of the two-step change over z~ at (eps, z~, T) = (0, 0, 2), from the composed polynomial."""
+    terms = {k: c for (i, k, j), c in composed()[which].items() if (i, j) == (1, 0) and k > 0}
+    return Measured(sum(k * c * 2.0 ** (k - 1) for k, c in terms.items()))
+
+
+# Two steps at eps = 0 from (Z_0, 2): f_z is 2/(1-z~) there, and T changes twice as much as z~.
+Z_0 = 0.01
+
+
+def _f_z_without_eps() -> Measured:
+    """f_z(Z_0) - 2 at eps = 0: the T near 2 at which two steps do not change z~, by Newton's method on the system."""
+    T, h = 2.0, 1e-5
+    for _ in range(8):
+        (low, here, high), _ = changes(np.full(3, Z_0), T + h * np.array([-1.0, 0.0, 1.0]), 0.0, 0.0, 2)
+        T -= float(here) / float((high - low) / (2 * h))
+    return Measured(T - 2, note=f"at z~ = {Z_0}")
+
+
+def _changes_without_eps() -> Measured:
+    """Change of z~ over that of T in one step at eps = 0, random starts: the farthest from their mean is noted."""
+    rng = np.random.default_rng(0)
+    dz, dT = changes(rng.uniform(-1, 1, 1000), rng.uniform(0.1, 4, 1000), 0.0, 0.0, 1)
+    found = dz / dT
+    return Measured(np.mean(found), note=f"1000 random starts, from {found.min():.6f} to {found.max():.6f}")
+
+
 NO = absolute(0.0, "an identity of polynomials with rational coefficients")
 TWO_STEP = figure(
     "two-step", "the two-step map as polynomials, and its nullclines", None, None,
@@ -147,6 +175,16 @@ TWO_STEP = figure(
               lambda c: _table(0), expected=0.0),
         claim("(72)", "Coefficients of our whole polynomial for T that are not the composition's.", None, NO,
               lambda c: _table(1), expected=0.0),
+        claim("(77)", "Slope in T of the change of z~ over z~ at eps = 0, z~ = 0, T = 2.", 2.0, NO, lambda c: _slope_in_T(0)),
+        claim("(77)", "The same of the change of T over z~.", 4.0, NO, lambda c: _slope_in_T(1)),
+        claim("(78)", f"f_z - 2 at eps = 0 and z~ = {Z_0}, where the sum over powers of eps begins at eps^1.", 0.0,
+              absolute(1e-9, "rounding 1e-16 over the slope z~, and a difference quotient with steps of 1e-5"),
+              lambda c: _f_z_without_eps(), expected=2 / (1 - Z_0) - 2,
+              correction="at eps = 0 f_z is 2/(1-z~), as (80) has it to second order: the sum must begin at eps^0"),
+        claim("(83), (84)", "Change of z~ over that of T in a step at eps = 0.", 2.0,
+              absolute(1e-9, "rounding; no start is near the zero of both changes"), lambda c: _changes_without_eps(),
+              expected=0.5, correction="they are -z~ T (1 - z~/2) and twice that: the sentence after (84) has the two exchanged, "
+              "which changes nothing in what follows from it"),
         claim("(80)", "The change of z~ over z~, on f_z cut after z~^2: order in z~.", 3.0,
               absolute(0.1, "the next order is a few percent of it at z~ = 0.02"),
               lambda c: _nullcline(theory.series_f_z, 0, 2)),
@@ -295,5 +333,5 @@ GRADIENT_FLOW = figure(
 
 FIGURES = (
     FIGURE_1, FIGURE_2, FIGURE_7, FIGURE_8, FIGURE_9, FIGURE_10, FIGURE_11,
-    THEOREM, TWO_STEP, NORMAL_FORM, SYMMETRIC, GRADIENT_FLOW, LINEAR_NET,
+    THEOREM, ONE_STEP, TWO_STEP, NORMAL_FORM, PROOF, SYMMETRIC, GRADIENT_FLOW, LINEAR_NET,
 )  # fmt: skip

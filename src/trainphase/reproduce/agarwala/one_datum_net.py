@@ -86,6 +86,23 @@ def _identity_44(context: Context) -> Measured:
     return Measured((plus - minus) / np.linalg.norm(net.x) - 2 * net.f, note=f"J in the zero modes: {none:.1e}")
 
 
+def _vectors(context: Context) -> Measured:
+    """The largest element of Q v - omega v over the vectors w = +-|x| e_i, W = e_i x^T of (40) and (41), over their length."""
+    net = draw(context)
+    Q, size, worst = second_derivative(net), float(np.linalg.norm(net.x)), 0.0
+    for unit in np.eye(HIDDEN):
+        for omega in (size, -size):
+            vector = np.concatenate([omega * unit, np.outer(unit, net.x).ravel()])
+            worst = max(worst, float(np.abs(Q @ vector - omega * vector).max() / np.linalg.norm(vector)))
+    return Measured(worst, note=f"{2 * HIDDEN} vectors")
+
+
+def _zero_modes(context: Context) -> Measured:
+    """The share of |J|^2 in the eigenspace of 0."""
+    plus, minus, none = _weights(draw(context))
+    return Measured(none / (plus + minus + none))
+
+
 def _E(context: Context) -> Measured:
     """E = J Q^+ J - 2z."""
     net = draw(context)
@@ -161,6 +178,9 @@ LINEAR_NET = figure(
         claim("App. A.2", "Eigenvalues of Q that are -|x|.", float(HIDDEN), COUNT, lambda c: _multiplicity(c, -1)),
         claim("App. A.2", f"Eigenvalues of Q that are 0, for {INPUTS} inputs.", float(HIDDEN * (INPUTS - 1)), COUNT,
               lambda c: _multiplicity(c, 0)),
+        claim("(40), (41)", "w = +-|x| e_i and W = e_i x^T are eigenvectors of Q with the eigenvalues +-|x|: largest error.", 0.0,
+              absolute(1e-12, "rounding"), _vectors),
+        claim("(42), (43)", "Share of |J|^2 in the modes with the eigenvalue 0.", 0.0, absolute(1e-12, "rounding"), _zero_modes),
         claim("(44)", "(J_+^2 - J_-^2)/|x| - 2f.", 0.0, absolute(1e-12, "rounding"), _identity_44),
         claim("(44)", f"E = J Q^+ J - 2z of a network with the label {LABEL}.", 0.0, absolute(1e-12, "rounding"), _E,
               expected=2 * LABEL, correction="by (44) J Q^+ J = 2f, so that E = 2f - 2z = 2y; it is 0 for the label 0 only"),
