@@ -86,6 +86,7 @@ _AGARWALA = (
     Row("agarwala", "appendix A.4, (46), (47): the tangent hierarchy", "agarwala:A.4", "(46), (47)"),
     Row("agarwala", "section 5: correlation of the changes of y with z_1^2", "agarwala:15", "Sec. 5"),
     Row("agarwala", "appendix D.2: the drift b", "agarwala:15", "D.2"),
+    Row("agarwala", "section 6.1: where an expansion of second order ends", "agarwala:16", "Section 6.1"),
     Row("agarwala", "section 6.2: how far from the edge it settles in general", "agarwala:deviation", "Section 6.2"),
 )  # fmt: skip
 
