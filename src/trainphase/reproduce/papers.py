@@ -77,7 +77,7 @@ PAPERS: Mapping[str, Paper] = {
         "Zhou, Zhou, Jin, Luo, Zhang, Xu 2022",
         "Empirical phase diagram for three-layer neural networks with infinite width",
         "trainphase.reproduce.zhou",
-        ("distance", "diagram", "slopes", "fits"),
+        ("distance", "diagram", "slopes", "norms", "fits"),
     ),
 }  # fmt: skip
 
