@@ -81,15 +81,31 @@ def test_a_wrong_net_or_map_makes_its_claims_differ(tmp_path, monkeypatch):
 FORMULAS = {"T1": "T(1) from", "T2": "T(2) from", "delta_z": "z~ after", "delta_T": "T after"}
 
 
+@pytest.mark.parametrize("factor", [1 + 1e-9, np.nan])
 @pytest.mark.parametrize(("name", "found"), FORMULAS.items())
-def test_a_wrong_formula_is_found_by_descent_on_the_parameters(name, found, tmp_path, monkeypatch):
+def test_a_wrong_formula_is_found_by_descent_on_the_parameters(name, found, factor, tmp_path, monkeypatch):
     right, planted = getattr(one_datum_steps.theory, name), 0
     for claim in one_datum_steps.ONE_STEP.claims:
         if claim.statement.startswith(found) and "symmetric" not in claim.statement:
             # A factor of 1 + 1e-9 is a thousand times the tolerance, and a millionth of what a lost power of a makes.
-            monkeypatch.setattr(one_datum_steps.theory, name, lambda *args: (1 + 1e-9) * right(*args))
+            monkeypatch.setattr(one_datum_steps.theory, name, lambda *args: factor * right(*args))
             planted += check(claim, Context(one_datum_steps.ONE_STEP, tmp_path, quick=True)).comparison.verdict == Verdict.DIFFER
     assert planted == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "measure"),
+    [
+        (one_datum.symmetric, "invariant_multiplier", one_datum._invariant),
+        (one_datum.symmetric, "bordelon_pehlevan_velocity", one_datum_net._kernel_flow),
+        (one_datum_planes.theory, "nullcline_z", lambda context: one_datum_planes._on_nullcline("z")),
+        (one_datum_edge.theory, "normal_form", lambda context: one_datum_edge._order("z", 2)),
+    ],
+)
+def test_what_is_no_number_agrees_with_nothing(module, name, measure, tmp_path, monkeypatch):
+    right = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args: np.nan * np.asarray(right(*args)))
+    assert np.isnan(measure(Context(one_datum.SYMMETRIC, tmp_path, quick=True)).value)
 
 
 def test_a_slower_fall_of_y_breaks_the_phases_of_the_proof(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 from trainphase._arrays import as_leaves, precision
 from trainphase.reproduce.agarwala.many_data_runs import SIGMA_J, at_width, follow
 from trainphase.reproduce.agarwala.many_data_start import PAPER, PLAIN
-from trainphase.reproduce.claims import Claim, Measured, absolute
+from trainphase.reproduce.claims import Claim, Measured, absolute, largest
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.runner import Figure
 
@@ -217,7 +217,7 @@ def _apart(one: np.ndarray, other: np.ndarray) -> float:
 
 def _spaces(context: Context, D: int, P: int) -> Measured:
     one, other = (_states(STEPS, D=D, P=P, seed=context.seed, space=space) for space in ("parameters", "function"))
-    return Measured(max(_apart(a, b) for a, b in zip(one, other, strict=True)), note="residual, Jacobian and curvature")
+    return Measured(largest(*(_apart(a, b) for a, b in zip(one, other, strict=True))), note="residual, Jacobian and curvature")
 
 
 def _rescaled(context: Context) -> Measured:
@@ -257,7 +257,7 @@ def _flows(context: Context, D: int, P: int) -> Measured:
             return mine.pair(lax.scan(step, mine.init(), None, length=STEPS_FLOW)[0])
 
         states = solve(flow, jnp.array([0.0, UNTIL_FLOW]), None)[0]
-        apart = max(_apart(np.asarray(a[-1]), np.asarray(b)) for a, b in zip(states, run(model), strict=True))
+        apart = largest(*(_apart(np.asarray(a[-1]), np.asarray(b)) for a, b in zip(states, run(model), strict=True)))
     return Measured(apart, note=f"residual and Jacobian at time {UNTIL_FLOW:g}, of a Jacobian and a residual that have moved")
 
 

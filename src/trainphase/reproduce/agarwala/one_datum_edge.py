@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase.reproduce.agarwala.one_datum_runs import UNIT, changes, claim, figure
-from trainphase.reproduce.claims import Measured, absolute, relative
+from trainphase.reproduce.claims import Measured, absolute, largest, relative
 from trainphase.theory import quadratic_1d as theory
 from trainphase.theory import two_step
 
@@ -228,7 +228,7 @@ def _order(which: str, order: int | None) -> Measured:
             first = 2 * b * a, -2 * (4 - 3 * e + 4 * e * e) * b * a * a - 4 * e * a * a
             known = first if order is None else theory.normal_form(a, b, e, order)
             pick = 0 if which == "z" else 1
-            worst[k] = max(worst[k], abs((dz, dy)[pick] - known[pick]))
+            worst[k] = largest(worst[k], abs((dz, dy)[pick] - known[pick]))
     slope, _ = np.polyfit(np.log(scale), np.log(worst), 1)
     return Measured(slope, note="z~, y and eps all in proportion to s, s from 0.004 to 0.04, three directions")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainphase.reproduce.agarwala.one_datum_runs import claim, figure
-from trainphase.reproduce.claims import Measured, absolute
+from trainphase.reproduce.claims import Measured, absolute, largest
 from trainphase.reproduce.context import Context
 from trainphase.theory import symmetric
 
@@ -93,7 +93,7 @@ def _vectors(context: Context) -> Measured:
     for unit in np.eye(HIDDEN):
         for omega in (size, -size):
             vector = np.concatenate([omega * unit, np.outer(unit, net.x).ravel()])
-            worst = max(worst, float(np.abs(Q @ vector - omega * vector).max() / np.linalg.norm(vector)))
+            worst = largest(worst, np.abs(Q @ vector - omega * vector) / np.linalg.norm(vector))
     return Measured(worst, note=f"{2 * HIDDEN} vectors")
 
 
@@ -122,7 +122,7 @@ def _map(context: Context) -> Measured:
     for _ in range(60):
         net, state = net.descended(lr), system.step(state)
         real = lr * size * (net.f - net.y), lr * float(net.jacobian() @ net.jacobian())
-        worst = max(worst, *(abs(a - b) for a, b in zip(real, state, strict=True)))
+        worst = largest(worst, *(abs(a - b) for a, b in zip(real, state, strict=True)))
     return Measured(worst, note=f"60 steps from T = 1.5, label y = {net.y}, T = {state[1]:.4f} at the end")
 
 
@@ -152,7 +152,7 @@ def _kernel_flow(context: Context) -> Measured:
         g4 = force(net.moved(*g3, h))
         v, U = ((a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(g1, g2, g3, g4, strict=True))
         net = net.moved(v, U, h)
-        worst = max(worst, abs(float(net.jacobian() @ net.jacobian()) - state[0]))
+        worst = largest(worst, abs(float(net.jacobian() @ net.jacobian()) - state[0]))
     return Measured(worst / first, note=f"relative, over {h * count:g} units of time, loss {state[1] ** 2 / 2:.1e} at the end")
 
 

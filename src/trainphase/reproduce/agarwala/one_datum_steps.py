@@ -14,7 +14,7 @@ import numpy as np
 
 from trainphase._arrays import precision
 from trainphase.reproduce.agarwala.one_datum_runs import changes, claim, figure
-from trainphase.reproduce.claims import Measured, absolute, exact
+from trainphase.reproduce.claims import Measured, absolute, exact, largest
 from trainphase.theory import cubic
 from trainphase.theory import quadratic_1d as theory
 
@@ -76,7 +76,7 @@ def _flow(context: Context) -> Measured:
     (up, Tu), (down, Td) = (moments(theta + s * velocity, MANY, SHIFT) for s in (0.5, -0.5))
     worst = _error(up - down, -z * T(0), z * T(0))
     for k in ORDERS:
-        worst = max(worst, _error(Tu(k) - Td(k), -2 * z * T(k + 1), z * T(k + 1)))
+        worst = largest(worst, _error(Tu(k) - Td(k), -2 * z * T(k + 1), z * T(k + 1)))
     return Measured(worst, note=f"{STARTS} starts of 5 parameters, k from -1 to 3")
 
 
@@ -91,7 +91,7 @@ def _step_T(context: Context) -> Measured:
     theta = starts(context, MANY)
     z, T = moments(theta, MANY, SHIFT)
     _, after = moments(descended(theta, MANY, SHIFT), MANY, SHIFT)
-    worst = max(_error(after(k) - T(k), -z * (2 * T(k + 1) - z * T(k + 2)), z**2 * T(k + 2)) for k in ORDERS)
+    worst = largest(*(_error(after(k) - T(k), -z * (2 * T(k + 1) - z * T(k + 2)), z**2 * T(k + 2)) for k in ORDERS))
     return Measured(worst, note=f"{STARTS} starts of 5 parameters, k from -1 to 3")
 
 
@@ -101,7 +101,7 @@ def _conserved(context: Context) -> Measured:
     for _ in range(4):
         theta = descended(theta, MANY, SHIFT, 25)
         z, T = moments(theta, MANY, SHIFT)
-        worst = max(worst, _error(T(-1) - 2 * z, LR * SHIFT, T(0)))
+        worst = largest(worst, _error(T(-1) - 2 * z, LR * SHIFT, T(0)))
     return Measured(worst, note=f"{STARTS} starts of 5 parameters, 100 steps, E~ = {LR * SHIFT:g}")
 
 
@@ -118,7 +118,7 @@ def _pairs(context: Context, stated: Callable[..., Any], found: Callable[..., An
         theta = starts(context, w)
         z, T = moments(theta, w, E)
         given = found(theta, w, E)
-        worst = max(worst, _error(given, stated(z, T(0), -second, shift), given))
+        worst = largest(worst, _error(given, stated(z, T(0), -second, shift), given))
     return Measured(worst, note=f"{STARTS} starts at each of {len(PAIRS)} second eigenvalues, -0.6 to 0.4")
 
 
@@ -140,7 +140,7 @@ def _symmetric(context: Context, which: str) -> Measured:
         B, t = 2 * z + shift, T(0)
         stated = -z * t + 0.5 * z**2 * B if which == "z" else -2 * z * B + z**2 * t
         given = _change(theta, w, shift / LR, which)
-        worst = max(worst, _error(given, stated, given))
+        worst = largest(worst, _error(given, stated, given))
     return Measured(worst, note=f"{STARTS} starts at each of E~ = 0, 0.9, -1.4")
 
 
@@ -161,7 +161,7 @@ def _edge(context: Context) -> Measured:
             theta = descended(theta, w, 2 * a / LR, 10)
             for _ in range(10):
                 z = cubic.f(z, a)
-            worst = max(worst, _error(moments(theta, w, 2 * a / LR)[0], z, z))
+            worst = largest(worst, _error(moments(theta, w, 2 * a / LR)[0], z, z))
     return Measured(worst, note="41 starts at each of a = 0.6, 0.95, 1.2; after 10, 20 and 30 steps")
 
 
