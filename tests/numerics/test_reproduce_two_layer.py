@@ -120,6 +120,10 @@ def test_zeros_of_the_map_are_found_between_its_columns(tmp_path, monkeypatch) -
     assert plane._wrong(context(plane.MAP, tmp_path, data)).value == 0
     flipped = data.assign(slope=-data["slope"])
     assert plane._wrong(context(plane.MAP, tmp_path, flipped)).value > 40
+    # Nets that all missed their loss have no wrong sign, and no right one.
+    lost = data.assign(slope=np.nan * data["slope"])
+    assert plane._wrong(context(plane.MAP, tmp_path, lost)).value is None
+    assert plane._images(context(plane.MNIST, tmp_path, lost)).value is None
     none = data.assign(zero=data["zero"] * np.nan)
     assert plane._zero(context(plane.MAP, tmp_path, none), 0.4).value is None
 
