@@ -142,6 +142,18 @@ def _points(figure: Any) -> Any:
     return [p[:2] for p in checks.UPPER] if figure is checks.THEOREM_6 else list(checks.LOWER)
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, Verdict.AGREE), (2.0, Verdict.DIFFER)])
+def test_output_weights_that_grow_as_stated_agree_and_others_differ(factor, verdict, tmp_path, monkeypatch) -> None:
+    def power(point: tuple[float, float], width: int, seed: int) -> float:
+        g, p = point
+        return width ** (factor * ((g - 1 - p) / (1 if p > g - 1 else 2))) * (1 + 1e-3 * seed)
+
+    monkeypatch.setattr(checks, "output_scale", power)
+    made = context(checks.CAPACITY, tmp_path)
+    data = checks.compute_capacity(made)
+    assert set(verdicts(checks.CAPACITY, context(checks.CAPACITY, tmp_path, data))) == {verdict}
+
+
 def test_estimates_that_are_too_small_are_found_out(tmp_path) -> None:
     count = len(checks.POINTS)
     coords = {name: ("point", [p[k] for p in checks.POINTS]) for k, name in enumerate(("gamma", "gamma_prime"))}

@@ -104,6 +104,7 @@ _NOTES = (
     Row("notes", "Theorem 1*: RD goes to 0", "luo:theorem6", "Theorem 6"),
     Row("notes", "Theorem 2*: RD grows without bound", "luo:theorem8", "Theorem 8"),
     Row("notes", "section 1.7: the lines gamma = 1 and gamma' = gamma - 1", "luo:theory", "Theorems 6 and 8"),
+    Row("notes", "section 1.7, (1.13), (1.14): how far output weights grow", "luo:capacity", "(1.13), (1.14)"),
     Row("notes", "remark 2: the order parameter across the boundary", "luo:exponents", "exponents"),
 )  # fmt: skip
 

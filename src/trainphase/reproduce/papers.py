@@ -69,7 +69,7 @@ PAPERS: Mapping[str, Paper] = {
         "trainphase.reproduce.luo",
         (
             "fits", "distance", "scales", "map", "mnist", "condensation", "condensation-mnist", "exponents", "binned",
-            "theorem6", "theorem8", "table", "theory",
+            "theorem6", "theorem8", "capacity", "table", "theory",
         ),
     ),
     "zhou": Paper(
