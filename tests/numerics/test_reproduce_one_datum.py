@@ -153,6 +153,17 @@ def test_a_rise_of_the_curvature_would_be_seen(tmp_path):
         assert one_datum_runs._any_rise(context).value is answer
 
 
+def test_stages_of_a_run_at_the_edge_are_told_apart(tmp_path):
+    k = np.arange(400)
+    z = np.where(k < 4, 0.05 * (k + 1), 0.2 * np.exp(-0.05 * (k - 3)))
+    T = 2 + 2 * z + np.where(k < 200, 0.0, -2e-3)
+    for change_z, change_T, stages in ((z, T, True), (z[::-1], T, False), (z, np.sort(T)[::-1], False), (z, T + 0.5, False)):
+        both = {"z": (("start", "even"), np.stack([change_z] * 2)), "T": (("start", "even"), np.stack([change_T] * 2))}
+        made = Context(one_datum_runs.FIGURE_2, tmp_path, quick=True)
+        made.memory[made.folder.name, "data"] = {"runs": xr.Dataset(both)}
+        assert one_datum_runs._stages(made).value is stages
+
+
 # --- the pieces that measure --------------------------------------------------------------------------------
 
 

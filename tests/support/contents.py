@@ -37,6 +37,7 @@ _AGARWALA = (
     Row("agarwala", "Theorem 3.1, (20): final curvature (2 - eps/2)/eta + O(eps^(3/2))", "agarwala:theorem3.1", "Theorem 3.1"),
     Row("agarwala", "Theorem 4.1, (23): sharpening at the start", "agarwala:theorem4.1", "Theorem 4.1"),
     Row("agarwala", "Lemma B.1, (18), (19): two-step changes in (z~, y)", "agarwala:normal-form", "(18)"),
+    Row("agarwala", "Lemma B.1, (96), (97): what its remainders are", "agarwala:normal-form", "Lemma B.1"),
     Row("agarwala", "(19): two-step change of y", "agarwala:normal-form", "(19)"),
     Row("agarwala", "appendix B.6.1, (109) to (116): the first phase of the proof", "agarwala:B.6", "(109)-(116)"),
     Row("agarwala", "appendix B.6.2, (117) to (122): its second phase", "agarwala:B.6", "(117)-(122)"),

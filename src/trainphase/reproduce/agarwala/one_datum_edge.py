@@ -233,6 +233,16 @@ def _order(which: str, order: int | None) -> Measured:
     return Measured(slope, note="z~, y and eps all in proportion to s, s from 0.004 to 0.04, three directions")
 
 
+def _remainder() -> Measured:
+    """The power of y with which y's two-step change beyond -8 y z~^2 vanishes at eps = 0, where f_z is 2/(1-z~)."""
+    z, y = 0.05, np.geomspace(1e-5, 1e-3, 6)
+    dz, dT = changes(z, 2 / (1 - z) + y, 0.0, 0.0, 2)
+    dy = dT - (2 / (1 - z - dz) - 2 / (1 - z))
+    rest = dy + 8 * y * z**2
+    slope, _ = np.polyfit(np.log(y), np.log(np.abs(rest)), 1)
+    return Measured(slope, note=f"at z~ = {z}; over y z~^3 it is {rest[0] / (y[0] * z**3):.2f}")
+
+
 NULL = two_step.NULLCLINE_ORDER
 
 NORMAL_FORM = figure(
@@ -242,6 +252,8 @@ NORMAL_FORM = figure(
               absolute(0.1, "the next order is 4 to 10 % of it at the largest s"), lambda c: _order("z", None)),
         claim("(19)", "y changes by -2(4-3eps+4eps^2) y z~^2 - 4 eps z~^2 in two steps: order of the error.", 4.0,
               absolute(0.1, "the next order is 4 to 10 % of it at the largest s"), lambda c: _order("y", None)),
+        claim("Lemma B.1", "Power of y in the rest of (19) at eps = 0: beside y^2 z~^2 and eps z~^3 there is y z~^3.", None,
+              absolute(0.1, "the term y^2 z~^2 is a few percent of it at the largest y"), lambda c: _remainder(), expected=1.0),
         claim("(18)", "z~ against the series to z~^2, complete in y and eps: order of the error.", None,
               absolute(0.1, "the first terms left out, eps y z~^3 and y^2 z~^3, are of order 5"), lambda c: _order("z", 2),
               expected=5.0),

@@ -152,7 +152,7 @@ def _kernel_flow(context: Context) -> Measured:
     norm2 = float(net.x @ net.x)
     state = np.array([net.jacobian() @ net.jacobian(), net.f - net.y])
     first, worst = state[0], 0.0
-    h = FLOW_STEP / first
+    h = FLOW_STEP / float(first)
 
     def closed(at: np.ndarray) -> np.ndarray:
         z, K = symmetric.bordelon_pehlevan_velocity(at[0], at[1], net.y, norm2)
@@ -178,7 +178,7 @@ def _invariant(context: Context) -> Measured:
 
     start, first = value(net), net.jacobian() @ net.jacobian()
     for _ in range(FLOW_STEPS):
-        net = _along_flow(net, FLOW_STEP / first)
+        net = _along_flow(net, FLOW_STEP / float(first))
     return Measured((value(net) - start) / first**2, note=f"f goes to {net.f:.4f}, label {net.y}")
 
 
