@@ -105,6 +105,17 @@ def test_averaging_is_stable_or_not(tmp_path) -> None:
     assert averaging._bounded(gone, 0).value is False
 
 
+def test_the_spread_of_a_is_that_of_the_teacher(tmp_path, rng) -> None:
+    m, noise = 400, averaging.NOISE
+    teacher = rng.chisquare(m, (3, 80)) / np.sqrt(m) + noise * rng.standard_normal((3, 80))
+    for scale, agrees in ((1.0, True), (2.0, False)):
+        # Only samples differ: their mean is kept and the spread around it scaled.
+        a = np.mean(teacher) + scale * (teacher - np.mean(teacher))
+        data = xarray.Dataset({"a": (("lr", "seed", "sample"), a[None])}, attrs={"m": m, "noise": noise})
+        found = averaging._spread(context(averaging.FIGURES[0], tmp_path, data))
+        assert (abs(found.value - 1) < 4 * found.error) is agrees  # chance 1 in 16 000
+
+
 def test_a_short_run_of_the_net() -> None:
     found = averaging.one(48.0, 25, 8, 0)
     assert found["loss"].shape == (9,) and found["a"].shape == (80,)

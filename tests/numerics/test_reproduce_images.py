@@ -205,3 +205,13 @@ def test_every_claim_states_its_values():
     for figure in images.FIGURES:
         for claim in figure.claims:
             assert claim.statement.endswith(".") and claim.reason, claim.statement
+
+
+@pytest.mark.parametrize(("level", "swing", "ends"), [(1.995, 0.01, True), (2.005, 0.01, False), (1.95, 0.06, False)])
+def test_an_expansion_that_stays_above_or_away_from_the_edge_is_seen(level, swing, ends, tmp_path):
+    t = np.arange(200)
+    late = level + swing * (-1.0) ** t
+    series = {"curvature": ("time", np.where(t < 100, 2.2, late)), "z1": ("time", np.exp(-0.01 * t))}
+    made = Context(images_taylor.FIGURE_16, tmp_path, quick=True)
+    made.memory[made.folder.name, "data"] = {"near2": xarray.Dataset(series, {"time": t})}
+    assert images_taylor._ends_below(made).value is ends

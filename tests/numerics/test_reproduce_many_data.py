@@ -9,9 +9,16 @@ import xarray
 from trainphase._arrays import as_leaves, precision
 from trainphase.phase import EDGE
 from trainphase.reproduce import claims, papers
-from trainphase.reproduce.agarwala import many_data, many_data_kernels, many_data_planes, many_data_runs, many_data_start
+from trainphase.reproduce.agarwala import (
+    many_data,
+    many_data_kernels,
+    many_data_planes,
+    many_data_proof,
+    many_data_runs,
+    many_data_start,
+)
 from trainphase.reproduce.context import Context
-from trainphase.systems.quadratic import draws, quadratic
+from trainphase.systems.quadratic import Quadratic, draws, quadratic
 from trainphase.theory import quadratic as theory
 
 WIDTHS = (0.1, 0.6)
@@ -135,6 +142,26 @@ def test_hierarchy_leaves_the_model_at_second_order():
 def test_equalities(context):
     assert many_data_kernels._spaces(context, 5, 7).value < 1e-12
     assert many_data_kernels._rescaled(context).value < 1e-12
+
+
+def test_the_linear_model_has_its_edge_at_2(context, monkeypatch):
+    # A count, and rounding of two steps.
+    assert many_data_kernels._linear_threshold(context).value == 0
+    assert many_data_kernels._linear_two_step(context).value < 1e-12
+    right = Quadratic.step
+    monkeypatch.setattr(Quadratic, "step", lambda self, x: x + 1.05 * (right(self, x) - x))
+    assert many_data_kernels._linear_threshold(context).value > 0
+    assert many_data_kernels._linear_two_step(context).value > 1e-2
+
+
+def test_displayed_averages_of_the_proof_hold_and_twice_of_them_do_not(context):
+    data = many_data_start.measure(context, many_data_proof._singular, many_data_proof.CASES, (many_data_proof.WIDTH,), 150)
+    context.memory[context.folder.name, "data"] = data
+    for measured in (many_data_proof._speed(context), many_data_proof._bend(context)):
+        # 4 standard errors: chance 1 in 16 000. (144) is (P + 1)/P for a symmetric Q, which is 2.5 % more.
+        assert abs(measured.value - 1) < 4 * measured.error + 0.025
+        assert 4 * measured.error < 0.6
+        assert abs(measured.value - 2) > 4 * measured.error
 
 
 def test_every_claim_states_its_values():

@@ -10,15 +10,25 @@ import xarray as xr
 from scipy.integrate import solve_ivp
 
 from trainphase.phase import EDGE
-from trainphase.reproduce.agarwala import one_datum, one_datum_edge, one_datum_net, one_datum_planes, one_datum_runs
+from trainphase.reproduce.agarwala import (
+    one_datum,
+    one_datum_edge,
+    one_datum_net,
+    one_datum_planes,
+    one_datum_runs,
+    one_datum_steps,
+)
 from trainphase.reproduce.claims import Verdict, check
 from trainphase.reproduce.context import Context
 from trainphase.systems.linear_net import LinearNet
 from trainphase.systems.quadratic_1d import Quadratic1DPlane
 
-QUICK = (one_datum.TWO_STEP, one_datum.NORMAL_FORM, one_datum.GRADIENT_FLOW, one_datum_net.LINEAR_NET, one_datum_planes.FIGURE_8)
+QUICK = (
+    one_datum.TWO_STEP, one_datum.NORMAL_FORM, one_datum.GRADIENT_FLOW, one_datum_net.LINEAR_NET, one_datum_planes.FIGURE_8,
+    one_datum_steps.ONE_STEP, one_datum_steps.PROOF,
+)  # fmt: skip
 # Statements of the paper that cannot be right, each with a correction.
-WRONG = {"Fig. 1", "(70)", "(81)", "(44)"}
+WRONG = {"Fig. 1", "(70)", "(78)", "(81)", "(83), (84)", "(44)"}
 
 
 def verdicts(figure: Any, tmp_path: Any) -> list[Any]:
@@ -68,6 +78,49 @@ def test_a_wrong_net_or_map_makes_its_claims_differ(tmp_path, monkeypatch):
     assert any("largest difference of z~ and T" in statement for statement in failed)
 
 
+FORMULAS = {"T1": "T(1) from", "T2": "T(2) from", "delta_z": "z~ after", "delta_T": "T after"}
+
+
+@pytest.mark.parametrize("factor", [1 + 1e-9, np.nan])
+@pytest.mark.parametrize(("name", "found"), FORMULAS.items())
+def test_a_wrong_formula_is_found_by_descent_on_the_parameters(name, found, factor, tmp_path, monkeypatch):
+    right, planted = getattr(one_datum_steps.theory, name), 0
+    for claim in one_datum_steps.ONE_STEP.claims:
+        if claim.statement.startswith(found) and "symmetric" not in claim.statement:
+            # A factor of 1 + 1e-9 is a thousand times the tolerance, and a millionth of what a lost power of a makes.
+            monkeypatch.setattr(one_datum_steps.theory, name, lambda *args: factor * right(*args))
+            planted += check(claim, Context(one_datum_steps.ONE_STEP, tmp_path, quick=True)).comparison.verdict == Verdict.DIFFER
+    assert planted == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "measure"),
+    [
+        (one_datum.symmetric, "invariant_multiplier", one_datum._invariant),
+        (one_datum.symmetric, "bordelon_pehlevan_velocity", one_datum_net._kernel_flow),
+        (one_datum_planes.theory, "nullcline_z", lambda context: one_datum_planes._on_nullcline("z")),
+        (one_datum_edge.theory, "normal_form", lambda context: one_datum_edge._order("z", 2)),
+    ],
+)
+def test_what_is_no_number_agrees_with_nothing(module, name, measure, tmp_path, monkeypatch):
+    right = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args: np.nan * np.asarray(right(*args)))
+    assert np.isnan(measure(Context(one_datum.SYMMETRIC, tmp_path, quick=True)).value)
+
+
+def test_a_slower_fall_of_y_breaks_the_phases_of_the_proof(tmp_path):
+    # z~ that triples before y is negative, and y that comes back above 0: each is seen by its own claim.
+    z, y = np.array([[0.1], [0.11], [0.1], [0.05]]), np.array([[0.01], [0.001], [-0.0005], [-0.001]])
+    for change, first, second in (((0, 0, 0.0), True, True), ((1, 0, 0.2), False, True), ((3, 1, 0.003), True, False)):
+        row, which, more = change
+        moved = [z.copy(), y.copy()]
+        moved[which][row] += more
+        data = xr.Dataset({"z": (("even", "run"), moved[0]), "y": (("even", "run"), moved[1])})
+        made = Context(one_datum_steps.PROOF, tmp_path, quick=True)
+        made.memory[made.folder.name, "data"] = data
+        assert (one_datum_steps._first_phase(made).value, one_datum_steps._second_phase(made).value) == (first, second)
+
+
 def test_a_wrong_line_is_found_by_the_starts(tmp_path, monkeypatch):
     # Nine values of E~: a line too high by 1 % has starts of the 20 000 between itself and the right one.
     right = one_datum.symmetric.bounded
@@ -98,6 +151,17 @@ def test_a_rise_of_the_curvature_would_be_seen(tmp_path):
         memory: dict[Any, Any] = {(eleven.folder.name, "data"): {"scan": xr.Dataset(scaled, {"lr": [0.5, 1.0, 2.4]})}}
         context = Context(one_datum_runs.FIGURE_1, tmp_path, quick=True, memory=memory)
         assert one_datum_runs._any_rise(context).value is answer
+
+
+def test_stages_of_a_run_at_the_edge_are_told_apart(tmp_path):
+    k = np.arange(400)
+    z = np.where(k < 4, 0.05 * (k + 1), 0.2 * np.exp(-0.05 * (k - 3)))
+    T = 2 + 2 * z + np.where(k < 200, 0.0, -2e-3)
+    for change_z, change_T, stages in ((z, T, True), (z[::-1], T, False), (z, np.sort(T)[::-1], False), (z, T + 0.5, False)):
+        both = {"z": (("start", "even"), np.stack([change_z] * 2)), "T": (("start", "even"), np.stack([change_T] * 2))}
+        made = Context(one_datum_runs.FIGURE_2, tmp_path, quick=True)
+        made.memory[made.folder.name, "data"] = {"runs": xr.Dataset(both)}
+        assert one_datum_runs._stages(made).value is stages
 
 
 # --- the pieces that measure --------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from trainphase.reproduce import four_points
 from trainphase.reproduce.claims import Verdict, check
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.luo import table, theory_map
-from trainphase.reproduce.zhou import diagram, distance, fits, runs, slopes
+from trainphase.reproduce.zhou import diagram, distance, fits, norms, runs, slopes
 from trainphase.systems.relu3 import relu3
 from trainphase.theory import relu2
 from trainphase.theory import relu3 as theory
@@ -107,6 +107,24 @@ def test_a_seed_that_missed_its_loss_does_not_count() -> None:
     # With one degree of freedom Student's t is Cauchy's distribution.
     p = 1 - 2 / np.pi * np.arctan(abs(off) / 0.1)
     assert found.note.endswith(f"by chance so far off with p = {p:.2g} (Student's t, 2 seeds)")
+
+
+@pytest.mark.parametrize(("off", "agree"), [(0.0, True), (0.2, False)])
+def test_operator_norms_that_grow_as_theory_says_agree_and_others_differ(off, agree, tmp_path) -> None:
+    def power(point: runs.Point, width: int, seed: int) -> tuple[float, float]:
+        found = theory.slopes(*point)
+        chance = 1 + 1e-3 * seed * width / 500  # a standard error above 0
+        return float(width ** (found["w2_operator"] + off)) * chance, float(width ** found["w2"]) * chance
+
+    made = context(norms.FIGURE, tmp_path)
+    made.memory[made.folder.name, "data"] = norms.compute(made, power)
+    assert set(verdicts(norms.FIGURE, made).values()) == {Verdict.AGREE if agree else Verdict.DIFFER}
+
+
+def test_nets_that_miss_the_loss_leave_operator_norms_untested(tmp_path) -> None:
+    made = context(norms.FIGURE, tmp_path)
+    made.memory[made.folder.name, "data"] = norms.compute(made, lambda *job: (np.nan, np.nan))
+    assert set(verdicts(norms.FIGURE, made).values()) == {Verdict.NOT_TESTABLE}
 
 
 def test_the_rule_over_wide_nets_has_the_exponents_of_theory() -> None:

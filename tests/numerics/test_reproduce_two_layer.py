@@ -120,6 +120,10 @@ def test_zeros_of_the_map_are_found_between_its_columns(tmp_path, monkeypatch) -
     assert plane._wrong(context(plane.MAP, tmp_path, data)).value == 0
     flipped = data.assign(slope=-data["slope"])
     assert plane._wrong(context(plane.MAP, tmp_path, flipped)).value > 40
+    # Nets that all missed their loss have no wrong sign, and no right one.
+    lost = data.assign(slope=np.nan * data["slope"])
+    assert plane._wrong(context(plane.MAP, tmp_path, lost)).value is None
+    assert plane._images(context(plane.MNIST, tmp_path, lost)).value is None
     none = data.assign(zero=data["zero"] * np.nan)
     assert plane._zero(context(plane.MAP, tmp_path, none), 0.4).value is None
 
@@ -136,6 +140,18 @@ def test_bounds_hold_for_the_exponents_and_fail_for_others(tmp_path) -> None:
 
 def _points(figure: Any) -> Any:
     return [p[:2] for p in checks.UPPER] if figure is checks.THEOREM_6 else list(checks.LOWER)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, Verdict.AGREE), (2.0, Verdict.DIFFER)])
+def test_output_weights_that_grow_as_stated_agree_and_others_differ(factor, verdict, tmp_path, monkeypatch) -> None:
+    def power(point: tuple[float, float], width: int, seed: int) -> float:
+        g, p = point
+        return width ** (factor * ((g - 1 - p) / (1 if p > g - 1 else 2))) * (1 + 1e-3 * seed)
+
+    monkeypatch.setattr(checks, "output_scale", power)
+    made = context(checks.CAPACITY, tmp_path)
+    data = checks.compute_capacity(made)
+    assert set(verdicts(checks.CAPACITY, context(checks.CAPACITY, tmp_path, data))) == {verdict}
 
 
 def test_estimates_that_are_too_small_are_found_out(tmp_path) -> None:

@@ -21,6 +21,7 @@ from trainphase.reproduce.claims import (
     absolute,
     compare,
     exact,
+    largest,
     relative,
     standard_errors,
     untestable,
@@ -37,6 +38,13 @@ def paper(monkeypatch) -> fake_paper.Paper:
 
 
 # -- claims --------------------------------------------------------------------------------------------------
+
+
+def test_the_largest_of_values_is_no_number_when_one_is_none() -> None:
+    assert largest(0.0, np.array([1.0, 3.0]), 2) == 3.0
+    for values in ((0.0, math.nan), (math.nan, 0.0), (1.0, np.array([2.0, math.nan]))):
+        assert math.isnan(largest(*values))
+        assert compare(0.0, Measured(largest(*values)), absolute(10.0, "why")).verdict == DIFFER  # pyright: ignore
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,11 @@ def untestable(why: str) -> Measured:
     return Measured(None, note=why)
 
 
+def largest(*values: Any) -> float:
+    """The largest of numbers and arrays; NaN as soon as one of them is, which ``max`` would pass over and agree with anything."""
+    return float(np.max([np.max(value) for value in values]))
+
+
 @dataclass(frozen=True)
 class Claim:
     """A statement of a paper that we can measure.

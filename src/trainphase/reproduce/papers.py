@@ -57,8 +57,8 @@ PAPERS: Mapping[str, Paper] = {
         "trainphase.reproduce.agarwala",
         (
             "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
-            "theorem3.1", "two-step", "normal-form", "symmetric", "gradient-flow", "linear-net",
-            "theorem4.1", "nonlinearity", "A.1", "A.4", "equalities",
+            "theorem3.1", "B.2", "two-step", "normal-form", "B.6", "symmetric", "gradient-flow", "linear-net",
+            "theorem4.1", "nonlinearity", "C.1", "A.1", "A.4", "equalities",
             "deviation",
         ),
     ),
@@ -69,7 +69,7 @@ PAPERS: Mapping[str, Paper] = {
         "trainphase.reproduce.luo",
         (
             "fits", "distance", "scales", "map", "mnist", "condensation", "condensation-mnist", "exponents", "binned",
-            "theorem6", "theorem8", "table", "theory",
+            "theorem6", "theorem8", "capacity", "table", "theory",
         ),
     ),
     "zhou": Paper(
@@ -77,7 +77,7 @@ PAPERS: Mapping[str, Paper] = {
         "Zhou, Zhou, Jin, Luo, Zhang, Xu 2022",
         "Empirical phase diagram for three-layer neural networks with infinite width",
         "trainphase.reproduce.zhou",
-        ("distance", "diagram", "slopes", "fits"),
+        ("distance", "diagram", "slopes", "norms", "fits"),
     ),
 }  # fmt: skip
 

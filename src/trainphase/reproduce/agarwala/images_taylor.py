@@ -217,6 +217,18 @@ def _nearer(context: Context, which: int, name: str = "near") -> Measured:
     return Measured(bool(third < second), note=note)
 
 
+def _ends_below(context: Context) -> Measured:
+    """Whether eta lambda_1 of the second order is within a tenth of 2 over the last fifth of its run, and below 2 in the mean."""
+    run = context.data()["near2"]
+    last = run["curvature"].values[-max(run.sizes["time"] // 5, 1) :]
+    size = np.abs(run["z1"].values)
+    note = (
+        f"from {last.min():.4f} to {last.max():.4f}, mean {last.mean():.4f}, the peak {float(run['curvature'].max()):.3f}; "
+        f"|z_1| is {size[-1]:.2g} at the end, {size.max():.2g} at its peak: this run need not have come to its limit"
+    )
+    return Measured(bool(np.abs(last - 2).max() < 0.1 and last.mean() < 2), note=note)
+
+
 def _draw(data: Any) -> Any:
     from trainphase.figures import images
 
@@ -235,6 +247,8 @@ CLAIMS = (
     Claim(PAPER, "Fig. 16, middle", "Shape of that peak after a shift in time: largest distance over its height.", 0.0,
           absolute(0.15, "what a plot shows as the same; rounding decides on the time, the expansion on the shape"), _shape),
     Claim(PAPER, "Fig. 16, middle", "The expansion's exponential growth comes earlier.", True, PLAIN, _earlier),
+    Claim(PAPER, "Section 6.1", "Expanded at the edge, order 2 ends there: eta lambda_1 within a tenth of 2, its mean below.",
+          True, exact("the last fifth of the run; the paper gives no number"), _ends_below),
     Claim(PAPER, "Fig. 16, right", "Order 3: height of the first peak of z_1 over the model's.", 1.0,
           relative(0.1, "as for second order"), lambda context: _height(context, "near3")),
     Claim(PAPER, "Fig. 16, right", "Third order is nearer in the amplitude of the second peak.", True, PLAIN,

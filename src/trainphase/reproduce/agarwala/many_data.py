@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from trainphase.reproduce.agarwala import many_data_kernels, many_data_planes, many_data_runs, many_data_start
+from trainphase.reproduce.agarwala import (
+    many_data_kernels,
+    many_data_planes,
+    many_data_proof,
+    many_data_runs,
+    many_data_start,
+)
 
 FIGURES = (
-    *many_data_runs.FIGURES, *many_data_planes.FIGURES, *many_data_start.FIGURES, *many_data_kernels.FIGURES,
+    *many_data_runs.FIGURES, *many_data_planes.FIGURES, *many_data_start.FIGURES, *many_data_proof.FIGURES,
+    *many_data_kernels.FIGURES,
 )  # fmt: skip

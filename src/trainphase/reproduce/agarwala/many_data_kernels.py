@@ -10,7 +10,7 @@ import numpy as np
 from trainphase._arrays import as_leaves, precision
 from trainphase.reproduce.agarwala.many_data_runs import SIGMA_J, at_width, follow
 from trainphase.reproduce.agarwala.many_data_start import PAPER, PLAIN
-from trainphase.reproduce.claims import Claim, Measured, absolute
+from trainphase.reproduce.claims import Claim, Measured, absolute, largest
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.runner import Figure
 
@@ -217,12 +217,91 @@ def _apart(one: np.ndarray, other: np.ndarray) -> float:
 
 def _spaces(context: Context, D: int, P: int) -> Measured:
     one, other = (_states(STEPS, D=D, P=P, seed=context.seed, space=space) for space in ("parameters", "function"))
-    return Measured(max(_apart(a, b) for a, b in zip(one, other, strict=True)), note="residual, Jacobian and curvature")
+    return Measured(largest(*(_apart(a, b) for a, b in zip(one, other, strict=True))), note="residual, Jacobian and curvature")
 
 
 def _rescaled(context: Context) -> Measured:
     one, other = (_states(STEPS, D=20, P=40, seed=context.seed, lr=lr)[2] for lr in (1.0, 0.1))
     return Measured(_apart(one, other), note="(20, 40)")
+
+
+UNTIL_FLOW, STEPS_FLOW = 4.0, 400
+
+
+def _flows(context: Context, D: int, P: int) -> Measured:
+    """The flow (22) beside theta' = -dL/dtheta (21), the latter by Runge-Kutta's method on the gradient of the parameters."""
+    import jax
+    import jax.numpy as jnp
+    from jax import lax
+
+    from trainphase.evolve import solve
+    from trainphase.systems.quadratic import quadratic
+
+    with precision("float64"):
+        params: dict[str, Any] = {"D": D, "P": P, "sigma_J": SIGMA_J, "sigma_z": CUT_WIDTH, "seed": context.seed}
+        model: Any = as_leaves(quadratic(**params), "float64")
+        flow: Any = as_leaves(quadratic(**params, flow="true"), "float64")
+        h = UNTIL_FLOW / STEPS_FLOW
+
+        @jax.jit
+        def run(mine: Any) -> Any:
+            def force(x: Any) -> Any:
+                return mine.step(x) - x  # step size 1: the gradient itself, with a minus sign
+
+            def step(x: Any, _: Any) -> Any:
+                a = force(x)
+                b = force(x + h / 2 * a)
+                c = force(x + h / 2 * b)
+                return x + h / 6 * (a + 2 * b + 2 * c + force(x + h * c)), None
+
+            return mine.pair(lax.scan(step, mine.init(), None, length=STEPS_FLOW)[0])
+
+        states = solve(flow, jnp.array([0.0, UNTIL_FLOW]), None)[0]
+        apart = largest(*(_apart(np.asarray(a[-1]), np.asarray(b)) for a, b in zip(states, run(model), strict=True)))
+    return Measured(apart, note=f"residual and Jacobian at time {UNTIL_FLOW:g}, of a Jacobian and a residual that have moved")
+
+
+LINES = 60  # draws of the linear model
+
+
+def _linear_runs(context: Context) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of draws with Q = 0: eta lambda_max, |z(200)|/|z(0)|, and v.z at the steps 0, 1, 2 with v the top mode, (draws, 3)."""
+    import equinox as eqx
+    import jax
+    from jax import lax
+
+    from trainphase.systems.quadratic import quadratic
+
+    tops, grown, modes = [], [], []
+    with precision("float64"):
+
+        @jax.jit
+        def run(mine: Any) -> Any:
+            return lax.scan(lambda x, _: (mine.step(x), mine.pair(x).z), mine.init(), None, length=201)[1]
+
+        for k, seed in enumerate(context.seeds(LINES)):
+            system: Any = as_leaves(quadratic(D=4, P=7, sigma_J=0.3 + 0.9 * k / LINES, sigma_z=0.5, seed=seed), "float64")
+            z = np.asarray(run(eqx.tree_at(lambda s: s.Q, system, np.zeros_like(system.Q))))
+            levels, vectors = np.linalg.eigh(np.asarray(system.J0()) @ np.asarray(system.J0()).T)
+            tops.append(levels[-1])
+            grown.append(np.linalg.norm(z[-1]) / np.linalg.norm(z[0]))
+            modes.append(z[:3] @ vectors[:, -1])
+    return np.array(tops), np.array(grown), np.array(modes)
+
+
+def _linear_threshold(context: Context) -> Measured:
+    tops, grown, _ = _linear_runs(context)
+    wrong = np.count_nonzero((grown < 1) != (tops < 2))
+    return Measured(wrong, note=f"{LINES} draws at (4, 7), eta lambda_max from {tops.min():.2f} to {tops.max():.2f}, 200 steps")
+
+
+def _linear_two_step(context: Context) -> Measured:
+    """Largest error of v.z(2)/v.z(0) = (1 - eta lambda)^2, over 1 + that; v.z(1)/v.z(0) below 0 exactly for eta lambda > 1."""
+    tops, _, modes = _linear_runs(context)
+    once, twice = modes[:, 1] / modes[:, 0], modes[:, 2] / modes[:, 0]
+    signs = np.count_nonzero((once < 0) != (tops > 1))
+    note = f"{LINES} draws; a step changes the sign of v.z exactly for eta lambda > 1, with {signs} exceptions"
+    return Measured(np.max(np.abs(twice - (1 - tops) ** 2) / (1 + twice)), note=note)
 
 
 EQUALITIES = Figure(
@@ -238,6 +317,19 @@ EQUALITIES = Figure(
         Claim(
             PAPER, "(28), (29)", "Relative difference of the curvatures at step sizes 1 and 0.1, same rescaled widths.", 0.0,
             ROUNDING, _rescaled,
+        ),
+        Claim(
+            PAPER, "(21), (22)", "Relative difference of gradient flow in function space and on the parameters, (5, 7).", 0.0,
+            absolute(1e-8, "the solver of the former keeps 1e-9 a step; the latter has fourth order and steps of 0.01"),
+            partial(_flows, D=5, P=7),
+        ),
+        Claim(
+            PAPER, "section 4.2", "With Q = 0 the residual shrinks exactly where eta lambda_max < 2: draws where it does not.",
+            0.0, absolute(0.0, "a count; in 200 steps 0.01 from 2 makes a factor 7"), _linear_threshold,
+        ),
+        Claim(
+            PAPER, "(16)", "With Q = 0 two steps multiply v.z by (1 - eta lambda)^2, v the top mode: largest error.", 0.0,
+            ROUNDING, _linear_two_step,
         ),
     ),
     seconds_quick=5, seconds_full=5,

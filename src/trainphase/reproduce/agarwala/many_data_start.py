@@ -332,6 +332,15 @@ def _linear(context: Context, case: int) -> Measured:
     return Measured(values.mean(), values.std(ddof=1) / np.sqrt(values.size))
 
 
+def _numerator(context: Context, case: int) -> Measured:
+    """E|Q(J^T z, J^T z)|^2 over the leading order that is printed."""
+    data = context.data().isel(case=case, sigma_z=0)
+    D, P, _ = RATIO_CASES[case]
+    std_z, std_J = theory.widths(RATIO_WIDTH, SIGMA_J, D, P)
+    values = 4 * data["nonlinear"].values / (std_z**4 * std_J**4 * D**3 * P**2)
+    return Measured(values.mean(), values.std(ddof=1) / np.sqrt(values.size))
+
+
 def _ratio_claims() -> tuple[Claim, ...]:
     claims = []
     why = "(149)-(151) drop the term D^2 P of E|J J^T z|^2, and a symmetric Q of off-diagonal variance 1 adds a factor 2"
@@ -346,6 +355,13 @@ def _ratio_claims() -> tuple[Claim, ...]:
         claims.append(Claim(
             PAPER, "(151)", f"E|J J^T z|^2 over sigma_z^2 sigma_J^4 D P^2 at ({D}, {P}).", 1.0, CHANCE,
             partial(_linear, case=k), expected=(P + D + 1) / P, correction="the mean is sigma_z^2 sigma_J^4 D P (P + D + 1)",
+        ))  # fmt: skip
+    more = "E|J^T z|^4 is sigma_z^4 sigma_J^4 D (D+2) P (P+2); a symmetric Q of off-diagonal variance 1 doubles what follows"
+    for k, (D, P, symmetry) in enumerate(RATIO_CASES[:3]):
+        claims.append(Claim(
+            PAPER, "(157)", f"E|Q(J^T z, J^T z)|^2 over sigma_z^4 sigma_J^4 D^3 P^2 at ({D}, {P}), {symmetry}.", 1.0, CHANCE,
+            partial(_numerator, case=k), expected=(2 if symmetry == "sym1" else 1) * (D + 2) * (P + 2) / (D * P),
+            correction=more,
         ))  # fmt: skip
     return tuple(claims)
 

@@ -17,7 +17,8 @@ from trainphase.reproduce.agarwala.one_datum_edge import FIGURE_10, NORMAL_FORM,
 from trainphase.reproduce.agarwala.one_datum_net import LINEAR_NET
 from trainphase.reproduce.agarwala.one_datum_planes import FIGURE_7, FIGURE_8, FIGURE_9
 from trainphase.reproduce.agarwala.one_datum_runs import FIGURE_1, FIGURE_2, FIGURE_11, changes, claim, figure
-from trainphase.reproduce.claims import Measured, absolute, exact
+from trainphase.reproduce.agarwala.one_datum_steps import ONE_STEP, PROOF
+from trainphase.reproduce.claims import Measured, absolute, exact, largest
 from trainphase.reproduce.context import Context
 from trainphase.theory import quadratic_1d as theory
 from trainphase.theory import symmetric, two_step
@@ -132,6 +133,33 @@ def _gap_value() -> Measured:
     return Measured((f_z - f_T) / 1e-4, note="of the exact nullclines at z~ = 1e-4, eps = 0.2")
 
 
+def _slope_in_T(which: int) -> Measured:
+    """d/dT of the two-step change over z~ at (eps, z~, T) = (0, 0, 2), from the composed polynomial."""
+    terms = {k: c for (i, k, j), c in composed()[which].items() if (i, j) == (1, 0) and k > 0}
+    return Measured(sum(k * c * 2.0 ** (k - 1) for k, c in terms.items()))
+
+
+# Two steps at eps = 0 from (Z_0, 2): f_z is 2/(1-z~) there, and T changes twice as much as z~.
+Z_0 = 0.01
+
+
+def _f_z_without_eps() -> Measured:
+    """f_z(Z_0) - 2 at eps = 0: the T near 2 at which two steps do not change z~, by Newton's method on the system."""
+    T, h = 2.0, 1e-5
+    for _ in range(8):
+        (low, here, high), _ = changes(np.full(3, Z_0), T + h * np.array([-1.0, 0.0, 1.0]), 0.0, 0.0, 2)
+        T -= float(here) / float((high - low) / (2 * h))
+    return Measured(T - 2, note=f"at z~ = {Z_0}")
+
+
+def _changes_without_eps() -> Measured:
+    """Change of z~ over that of T in one step at eps = 0, random starts: the farthest from their mean is noted."""
+    rng = np.random.default_rng(0)
+    dz, dT = changes(rng.uniform(-1, 1, 1000), rng.uniform(0.1, 4, 1000), 0.0, 0.0, 1)
+    found = dz / dT
+    return Measured(np.mean(found), note=f"1000 random starts, from {found.min():.6f} to {found.max():.6f}")
+
+
 NO = absolute(0.0, "an identity of polynomials with rational coefficients")
 TWO_STEP = figure(
     "two-step", "the two-step map as polynomials, and its nullclines", None, None,
@@ -147,6 +175,16 @@ TWO_STEP = figure(
               lambda c: _table(0), expected=0.0),
         claim("(72)", "Coefficients of our whole polynomial for T that are not the composition's.", None, NO,
               lambda c: _table(1), expected=0.0),
+        claim("(77)", "Slope in T of the change of z~ over z~ at eps = 0, z~ = 0, T = 2.", 2.0, NO, lambda c: _slope_in_T(0)),
+        claim("(77)", "The same of the change of T over z~.", 4.0, NO, lambda c: _slope_in_T(1)),
+        claim("(78)", f"f_z - 2 at eps = 0 and z~ = {Z_0}, where the sum over powers of eps begins at eps^1.", 0.0,
+              absolute(1e-9, "rounding 1e-16 over the slope z~, and a difference quotient with steps of 1e-5"),
+              lambda c: _f_z_without_eps(), expected=2 / (1 - Z_0) - 2,
+              correction="at eps = 0 f_z is 2/(1-z~), as (80) has it to second order: the sum must begin at eps^0"),
+        claim("(83), (84)", "Change of z~ over that of T in a step at eps = 0.", 2.0,
+              absolute(1e-9, "rounding; no start is near the zero of both changes"), lambda c: _changes_without_eps(),
+              expected=0.5, correction="they are -z~ T (1 - z~/2) and twice that: the sentence after (84) has the two exchanged, "
+              "which changes nothing in what follows from it"),
         claim("(80)", "The change of z~ over z~, on f_z cut after z~^2: order in z~.", 3.0,
               absolute(0.1, "the next order is a few percent of it at z~ = 0.02"),
               lambda c: _nullcline(theory.series_f_z, 0, 2)),
@@ -202,7 +240,7 @@ def _invariant(context: Context) -> Measured:
         dz, dT = changes(z, t, 1.0, E, 1)
         after = symmetric.invariant(z + dz, t + dT, E)
         stated = symmetric.invariant(z, t, E) * symmetric.invariant_multiplier(z, E)
-        worst = max(worst, float((np.abs(after - stated) / (1 + np.abs(t + dT))).max()))
+        worst = largest(worst, np.abs(after - stated) / (1 + np.abs(t + dT)))
     return Measured(worst)
 
 
@@ -256,16 +294,15 @@ def flow(state: tuple[Any, Any], w: np.ndarray, times: np.ndarray) -> tuple[np.n
 
 
 def _family(context: Context) -> Measured:
-    """Runs from the family of App. B.1 whose curvature falls at some time: +-1 and +-0.5, more weight on the negative."""
+    """Runs from the family of App. B.1 whose curvature falls at some time, of random starts with eigenvalues +-1 and +-0.5."""
     rng, w = np.random.default_rng(context.seed), np.array([1.0, 0.5, -0.5, -1.0])
-    c = np.abs(rng.normal(size=(400, 4)))
-    c[:, 2:] = np.maximum(c[:, 2:], c[:, 1::-1])  # of each pair, the negative mode weighs at least as much
-    z = rng.uniform(0.05, 1.5, 400)
+    c = np.abs(rng.normal(size=(1200, 4)))  # of a third the negative modes weigh enough
+    z = rng.uniform(0.05, 1.5, 1200)
     moments = np.stack([(c**2 * w**k).sum(1) for k in range(12)], 1)
     inside = theory.sharpening_family(z, moments)
     _, path = flow((z[inside], c[inside]), w, np.linspace(0, 3, 301))
     rise = np.diff((path**2).sum(-1), axis=0)
-    falls = (rise < -1e-12 * (path[1:] ** 2).sum(-1)).any(0)
+    falls = ~(rise >= -1e-12 * (path[1:] ** 2).sum(-1)).all(0)  # what is no number falls, too
     return Measured(np.count_nonzero(falls), note=f"{np.count_nonzero(inside)} runs with eigenvalues 1, 0.5, -0.5, -1")
 
 
@@ -295,5 +332,5 @@ GRADIENT_FLOW = figure(
 
 FIGURES = (
     FIGURE_1, FIGURE_2, FIGURE_7, FIGURE_8, FIGURE_9, FIGURE_10, FIGURE_11,
-    THEOREM, TWO_STEP, NORMAL_FORM, SYMMETRIC, GRADIENT_FLOW, LINEAR_NET,
+    THEOREM, ONE_STEP, TWO_STEP, NORMAL_FORM, PROOF, SYMMETRIC, GRADIENT_FLOW, LINEAR_NET,
 )  # fmt: skip

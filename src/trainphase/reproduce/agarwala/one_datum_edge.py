@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase.reproduce.agarwala.one_datum_runs import UNIT, changes, claim, figure
-from trainphase.reproduce.claims import Measured, absolute, relative
+from trainphase.reproduce.claims import Measured, absolute, largest, relative
 from trainphase.theory import quadratic_1d as theory
 from trainphase.theory import two_step
 
@@ -113,6 +113,7 @@ FIGURE_10 = figure(
 SCALES = (0.001, 0.005, 0.02, 0.05, 0.1)
 START = (-0.3, 2.2)  # z~ and T: far enough from z~ = 0 for every one of these eps
 DOUBLINGS = (0.01, 0.02, 0.04)
+SHARP = 0.02  # eps of the run whose Hessian is looked at
 CROWD = 8  # starts along each side of the neighbourhood
 
 
@@ -165,6 +166,16 @@ def _transient(context: Context) -> Measured:
     return Measured(y / ode, note=note)
 
 
+def _sharpness(context: Context) -> Measured:
+    """Step size times the top eigenvalue of the Hessian at the end of a run from (z~, T) = START."""
+    import trainphase as tp
+
+    words: dict[str, Any] = {"eps": SHARP, "z": START[0], "T": START[1]}
+    run = tp.run("quadratic-1d", **words, steps=int(60 / SHARP))
+    sharp, kernel = (float(run.observables[name][-1]) for name in ("sharpness", "curvature"))
+    return Measured(sharp, note=f"the kernel's differs by {kernel - sharp:.0e}, z~ is {run.observables['residual'][-1]:.0e}")
+
+
 THEOREM = figure(
     "theorem3.1", "final curvature 2 - eps/2 at the edge of stability", compute_theorem, None,
     (
@@ -189,6 +200,8 @@ THEOREM = figure(
                   absolute(eps**2, "the theorem's error term"), partial(_crowd, k=k))
             for k, eps in enumerate((0.005, 0.02))
         ),
+        claim("App. A.1", f"eta times the top eigenvalue of the Hessian ends there as well, at eps = {SHARP:g}: 2 - eps/2.",
+              2 - SHARP / 2, absolute(SHARP**2, "the theorem's error term is O(eps^2), with a constant below 1"), _sharpness),
         claim("(130), (132)", "Where z0^2/eps is too small for the theorem, y ends where the ODE says: ratio of the two.", None,
               relative(0.1, "terms of relative order z0 and eps are left out of the ODE"), _transient, expected=1.0),
     ),
@@ -215,9 +228,19 @@ def _order(which: str, order: int | None) -> Measured:
             first = 2 * b * a, -2 * (4 - 3 * e + 4 * e * e) * b * a * a - 4 * e * a * a
             known = first if order is None else theory.normal_form(a, b, e, order)
             pick = 0 if which == "z" else 1
-            worst[k] = max(worst[k], abs((dz, dy)[pick] - known[pick]))
+            worst[k] = largest(worst[k], abs((dz, dy)[pick] - known[pick]))
     slope, _ = np.polyfit(np.log(scale), np.log(worst), 1)
     return Measured(slope, note="z~, y and eps all in proportion to s, s from 0.004 to 0.04, three directions")
+
+
+def _remainder() -> Measured:
+    """The power of y with which y's two-step change beyond -8 y z~^2 vanishes at eps = 0, where f_z is 2/(1-z~)."""
+    z, y = 0.05, np.geomspace(1e-5, 1e-3, 6)
+    dz, dT = changes(z, 2 / (1 - z) + y, 0.0, 0.0, 2)
+    dy = dT - (2 / (1 - z - dz) - 2 / (1 - z))
+    rest = dy + 8 * y * z**2
+    slope, _ = np.polyfit(np.log(y), np.log(np.abs(rest)), 1)
+    return Measured(slope, note=f"at z~ = {z}; over y z~^3 it is {rest[0] / (y[0] * z**3):.2f}")
 
 
 NULL = two_step.NULLCLINE_ORDER
@@ -229,6 +252,8 @@ NORMAL_FORM = figure(
               absolute(0.1, "the next order is 4 to 10 % of it at the largest s"), lambda c: _order("z", None)),
         claim("(19)", "y changes by -2(4-3eps+4eps^2) y z~^2 - 4 eps z~^2 in two steps: order of the error.", 4.0,
               absolute(0.1, "the next order is 4 to 10 % of it at the largest s"), lambda c: _order("y", None)),
+        claim("Lemma B.1", "Power of y in the rest of (19) at eps = 0: beside y^2 z~^2 and eps z~^3 there is y z~^3.", None,
+              absolute(0.1, "the term y^2 z~^2 is a few percent of it at the largest y"), lambda c: _remainder(), expected=1.0),
         claim("(18)", "z~ against the series to z~^2, complete in y and eps: order of the error.", None,
               absolute(0.1, "the first terms left out, eps y z~^3 and y^2 z~^3, are of order 5"), lambda c: _order("z", 2),
               expected=5.0),

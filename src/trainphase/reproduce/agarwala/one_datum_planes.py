@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase.reproduce.agarwala.one_datum_runs import UNIT, changes, claim, figure
-from trainphase.reproduce.claims import Measured, absolute, exact
+from trainphase.reproduce.claims import Measured, absolute, exact, largest
 from trainphase.theory import quadratic_1d as theory
 from trainphase.theory import symmetric
 
@@ -203,7 +203,7 @@ def _on_nullcline(which: str) -> Measured:
         z = np.linspace(-1.9, 1.9, 77)
         T = (theory.nullcline_z if which == "z" else theory.nullcline_T)(z, eps, E)
         moved = changes(z, T, eps, E, 1)[0 if which == "z" else 1]
-        worst = max(worst, float(np.max(np.abs(moved) / (1 + np.abs(T)))))
+        worst = largest(worst, np.abs(moved) / (1 + np.abs(T)))
     return Measured(worst, note="both cones, 77 points each")
 
 

@@ -254,6 +254,20 @@ def _universal(context: Context) -> Measured:
     return Measured(np.nanmax(apart), note=f"{curves.shape[1]} starts, step sizes {', '.join(map(str, STEP_SIZES))}")
 
 
+def _stages(context: Context) -> Measured:
+    """Whether T and z~ first rise, then fall, and z~ falls by more than a factor of ten while T is within 0.02 of 2."""
+    runs, right, words = context.data()["runs"], True, []
+    for z, T in zip(runs["z"].values[:2], runs["T"].values[:2], strict=True):
+        z, T = z[np.isfinite(z)], T[np.isfinite(T)]
+        up, top = int(T.argmax()), int(z.argmax())
+        late = z[top:][np.abs(T[top:] - 2) < 0.02]
+        if not late.size:
+            return Measured(False, note=f"T comes no nearer to 2 than {np.abs(T[top:] - 2).min():.2g} after z~ is largest")
+        right &= bool(up > 0 and top > 0 and (np.diff(z[top:]) < 0).all() and late[0] > 10 * late[-1])
+        words.append(f"T to {T[up]:.2f}, z~ to {z[top]:.2f}, then from {late[0]:.2f} to {late[-1]:.0e} near T = 2")
+    return Measured(right, note="; ".join(words))
+
+
 FIGURE_2 = figure(
     "2", "the edge of stability at eps = 0.005, in time and in the two-step planes", compute_2, draw_2,
     (
@@ -268,6 +282,8 @@ FIGURE_2 = figure(
               expected=0.0),
         claim("Fig. 2", "The start (-0.4, 1.0) does not reach the edge and ends at a lower T.", None, exact("a truth value"),
               lambda c: Measured(_ends(c)[-1] < 1.9, note=f"T = {_ends(c)[-1]:.4f} at the end"), expected=True),
+        claim("Fig. 2, middle", "From above the edge T and z~ rise, both fall, and z~ falls on while T stays near 2.", True,
+              exact("within 0.02 of 2, by a factor of ten"), _stages),
         claim("Fig. 2, right", "y on the curve where the iterates gather, close to -eps/2.", -EPS_2 / 2,
               absolute(EPS_2**2, "the theorem's error term is O(eps^2), with a constant below 1"), _last_y),
         claim("Fig. 2, left", "T(t) from one (z~, T) is the same at every step size, for these starts: largest difference.", 0.0,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase.reproduce.chen.cubic_map import ABSTRACT, TRUTH, claim, figure
-from trainphase.reproduce.claims import Measured, exact, relative, untestable
+from trainphase.reproduce.claims import Measured, absolute, exact, relative, standard_errors, untestable
 from trainphase.theory import cubic
 
 if TYPE_CHECKING:
@@ -87,6 +87,43 @@ def _middle(context: Context, k: int) -> Measured:
     return Measured(float(each.mean()), float(each.std(ddof=1) / np.sqrt(each.size)), note)
 
 
+def _spread(context: Context) -> Measured:
+    """The standard deviation of a over the samples of a seed, over its mean and what m units and the noise leave; over seeds.
+
+    y is a mean of m squares plus noise, so that its variance over the square of its mean is (2 + noise^2) / m.
+    """
+    data = context.data()
+    a = data["a"].values[0]
+    left = np.sqrt((2 + data.attrs["noise"] ** 2) / data.attrs["m"])
+    each = a.std(1, ddof=1) / a.mean(1) / left
+    # Of n Gaussian numbers the standard deviation is known to 1/sqrt(2 n).
+    return Measured(each.mean(), 1 / np.sqrt(2 * a.size), f"{each.size} seeds of {a.shape[1]} samples; the spread is {left:.3f}")
+
+
+ESCAPE = 60  # steps
+
+
+def _gaussian(context: Context) -> Measured:
+    """How many step sizes are on another side of divergence than a = 2, a by the kernel at the teacher's weights."""
+    from trainphase._arrays import as_leaves, precision
+    from trainphase.evolve import series
+    from trainphase.observables import LOSS
+    from trainphase.systems.quadratic_net import quadratic_net
+
+    words, wrong = [], 0
+    for lr in RATES:
+        more: dict[str, Any] = {**SIZES, "data": "gaussian", "seed": context.seed}
+        system = quadratic_net(lr=lr, m=400, noise=NOISE, init_scale=FIRST, **more)
+        with precision("float64"):
+            ready = as_leaves(system, "float64")
+            loss = series(ready, ready.init(), ESCAPE, (LOSS,))[1]["loss"]
+            a = 0.5 * lr * float(np.linalg.eigvalsh(np.asarray(ready.kernel(ready.solution())))[-1])
+        gone = not np.isfinite(loss[-1])
+        wrong += gone != (a > cubic.A_DIVERGENT)
+        words.append(f"{a:.2f} at {lr:g}{' diverges' if gone else ''}")
+    return Measured(wrong, note=f"a is {', '.join(words)}; rows of length sqrt(d), {ESCAPE} steps")
+
+
 def _phase(context: Context, k: int) -> Measured:
     """The phase that the map has at the median a, and the share of samples that share it."""
     a = context.data()["a"].values[k]
@@ -144,6 +181,11 @@ CLAIMS = (
               partial(_middle, k=k), expected=MIDDLE[k])
         for k, lr in enumerate(RATES)
     ),
+    claim("step sizes 36, 48, 60", "Spread of a over the samples, over its mean and sqrt((2 + noise^2)/m).", None,
+          standard_errors(3, "chance, 1 in 370; the error is that of a standard deviation of so many samples"), _spread,
+          expected=1.0),
+    claim("step sizes 36, 48, 60", "On Gaussian data the three diverge exactly where a of the kernel is above 2: exceptions.",
+          None, absolute(0.0, "a count; the three have a = 1.6, 2.1 and 2.7"), _gaussian, expected=0.0),
     *(
         claim("step sizes 36, 48, 60", f"Phase of the map at that a, step size {lr:g}.", None, exact("a name"),
               partial(_phase, k=k), expected=cubic.phase(MIDDLE[k]))

@@ -27,8 +27,9 @@ TRUTH = exact("a truth value")
 # --- training is the map -------------------------------------------------------------------------------------
 
 # Largest a of the samples: a run in each of the phases that are bounded.
-LEVELS = (0.6, 0.95, 1.2, 1.5)
+LEVELS = (0.6, 0.95, 1.2, 1.4)
 STEPS = 30
+START = 0.5  # size of the weights beside the teacher's: from 0.9 one run of phase retrieval in ten leaves the interval (-a, 2)
 SMALL: dict[str, dict[str, Any]] = {
     "phase-retrieval": {"n": 12, "d": 16, "c": 2.0}, "quadratic-net": {"n": 12, "d": 16, "m": 100},
 }  # fmt: skip
@@ -46,7 +47,7 @@ def compute_map(context: Context) -> dict[str, xarray.Dataset]:
         z = np.empty((len(LEVELS), STEPS + 1, int(sizes["n"])))
         followed = np.empty_like(z)
         for k, level in enumerate(LEVELS):
-            system = factory(a=level, seed=context.seed, init_scale=0.9, **sizes)
+            system = factory(a=level, seed=context.seed, init_scale=START, **sizes)
             z[k] = residuals(system, STEPS)
             a = overlay.report(system)["a"]
             followed[k, 0] = z[k, 0]
@@ -80,7 +81,7 @@ MAP = figure(
     claims=tuple(
         claim(
             ABSTRACT, f"Largest distance of the residuals z of {name} from the cubic map, {STEPS} steps.", 0.0,
-            absolute(1e-7, "rounding, 1e-15 at first, grows by exp(0.5) a step where the map is chaotic: 1e-9 in 30 steps"),
+            absolute(1e-7, "rounding, 1e-15 at first, grows where the map is chaotic: to 1e-9 in 30 steps, with any of 24 seeds"),
             partial(_reduction, name=name),
         )
         for name in SMALL

@@ -1,4 +1,4 @@
-"""Binned against single neurons, and the bounds of Theorems 6 and 8: items without figures."""
+"""Binned against single neurons, the bounds of Theorems 6 and 8, and the scaling argument (1.13): items without figures."""
 
 from __future__ import annotations
 
@@ -171,4 +171,65 @@ THEOREM_8 = Figure(
     seconds_quick=10, seconds_full=30,
 )  # fmt: skip
 
-FIGURES = (BINNED, THEOREM_6, THEOREM_8)
+# --- the scaling argument -----------------------------------------------------------------------------------
+
+# Two points at which the input weights stay while the output weights grow (1.13), and one at which both grow.
+LAZY, GROWING = ((1.5, 1.2), (1.3, 1.0)), (2.0, 0.5)
+CAPACITY_WIDTHS = (1000, 4000, 16000)
+
+
+def output_scale(point: runs.Point, width: int, seed: int) -> float:
+    """E|a| / beta2 over the neurons at the end of training, that is kappa' E|abar|; bins would average a over directions."""
+    from trainphase.relu import ladder
+
+    run = ladder.train(*point, width, seed, runs.sizes("points"), level=ALL)
+    mass = run.start.mass
+    return width ** -point[1] * float(np.sum(mass * np.abs(run.a).mean(0)) / mass.sum())
+
+
+def compute_capacity(context: Context) -> xarray.Dataset:
+    """E|a| / beta2 at the end, dims (point, width, seed), and its slopes."""
+    import xarray
+
+    points, numbers = (*LAZY, GROWING), context.seeds(context.pick(2, 4))
+    context.progress.start(len(points), 0)
+    found = np.empty((len(points), len(CAPACITY_WIDTHS), len(numbers)))
+    for k, point in enumerate(points):
+        found[k] = [[output_scale(point, width, seed) for seed in numbers] for width in CAPACITY_WIDTHS]
+        context.progress.advance(1)
+    coords = {"gamma": ("point", [p[0] for p in points]), "gamma_prime": ("point", [p[1] for p in points])}
+    return xarray.Dataset({"scale": (("point", "width", "seed"), found)}, {**coords, "width": list(CAPACITY_WIDTHS)})
+
+
+def _output_slope(context: Context, k: int) -> Measured:
+    from trainphase.relu import ladder
+
+    data = context.data()
+    value, error = ladder.fit(data["width"].values, data["scale"].values[k])
+    sizes = data["scale"].values[k].mean(-1)
+    low, *_, high = CAPACITY_WIDTHS
+    return Measured(value, error, f"from {sizes[0]:.3g} at width {low} to {sizes[-1]:.3g} at {high}")
+
+
+FINITE = absolute(0.05, "finite widths, as of the exponents: these points are well inside their sectors")
+CAPACITY = Figure(
+    runs.PAPER, "capacity", "The scaling argument: how far the output weights must grow", compute_capacity, None,
+    (
+        *(
+            # m beta2 E|a| / alpha is of order 1 at the end, so that E|a| / beta2 goes as kappa' / (m kappa).
+            Claim(
+                runs.PAPER, "(1.13), (1.14)", f"slope of ln(E|a| / beta2) against ln m at gamma = {g:g}, gamma' = {p:g}",
+                round(g - 1 - p, 12), FINITE, lambda c, k=k: _output_slope(c, k),
+            )
+            for k, (g, p) in enumerate(LAZY)
+        ),
+        Claim(
+            runs.PAPER, "Section 1.7",
+            f"the same at gamma = {GROWING[0]:g}, gamma' = {GROWING[1]:g}, where a cannot fit the target alone", None, FINITE,
+            lambda c: _output_slope(c, len(LAZY)), expected=(GROWING[0] - 1 - GROWING[1]) / 2,
+        ),
+    ),
+    seconds_quick=12, seconds_full=25,
+)  # fmt: skip
+
+FIGURES = (BINNED, THEOREM_6, THEOREM_8, CAPACITY)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase.location import Location, locate
-from trainphase.reproduce.claims import Claim, Measured, absolute, exact, standard_errors
+from trainphase.reproduce.claims import Claim, Measured, absolute, exact, largest, standard_errors
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.luo import theory_map
 from trainphase.reproduce.runner import Figure
@@ -139,7 +139,7 @@ def _finite(context: Context) -> Measured:
     for row in ROWS:
         place = _there(row.name, m, d)
         for found, formula in ((place.gamma, row.kappa), (place.gamma_prime, row.kappa_prime)):
-            worst = max(worst, abs(found + math.log(formula(m, d)) / math.log(m)))
+            worst = largest(worst, abs(found + math.log(formula(m, d)) / math.log(m)))
     return Measured(worst)
 
 
@@ -148,8 +148,8 @@ def _limits(context: Context) -> Measured:
     worst, at = 0.0, ""
     for row in ROWS:
         place = _there(row.name, 10**200, 784)
-        apart = max(abs(place.gamma - row.limit[0]), abs(place.gamma_prime - row.limit[1]))
-        worst, at = max((worst, at), (apart, row.text))
+        apart = largest(abs(place.gamma - row.limit[0]), abs(place.gamma_prime - row.limit[1]))
+        worst, at = largest(worst, apart), at if apart <= worst else row.text
     return Measured(worst, note=f"farthest: {at}; it is ln(d) / (2 ln m) to lowest order")
 
 

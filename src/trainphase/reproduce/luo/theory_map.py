@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainphase.reproduce.claims import Claim, Measured, absolute, exact
+from trainphase.reproduce.claims import Claim, Measured, absolute, exact, largest
 from trainphase.reproduce.context import Context
 from trainphase.reproduce.runner import Figure
 from trainphase.theory import relu2
@@ -64,7 +64,7 @@ def _continuous(context: Context) -> Measured:
     step, worst = 0.5e-9, 0.0
     for g, p in borders:
         for a, b in ((step, 0.0), (0.0, step)):
-            worst = max(worst, float(np.abs(relu2.slope(g + a, p + b) - relu2.slope(g - a, p - b)).max()))
+            worst = largest(worst, np.abs(relu2.slope(g + a, p + b) - relu2.slope(g - a, p - b)))
     return Measured(worst)
 
 
@@ -76,7 +76,7 @@ def _rule(context: Context) -> Measured:
             if relu2.sector(g, p) != name:
                 return Measured(np.inf, note=f"({g}, {p}) lies in {relu2.sector(g, p)} and not in {name}")
             found = relu2.slope_at(lambda log_m, g=g, p=p: (-g * log_m, -p * log_m), np.exp(200.0))
-            worst = max(worst, abs(found - float(relu2.slope(g, p))))
+            worst = largest(worst, abs(found - float(relu2.slope(g, p))))
     return Measured(worst, note=f"{sum(map(len, DEEP.values()))} points in five sectors")
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from trainphase.reproduce.runner import Figure
-from trainphase.reproduce.zhou import diagram, distance, fits, slopes
+from trainphase.reproduce.zhou import diagram, distance, fits, norms, slopes
 
-FIGURES: tuple[Figure, ...] = (distance.FIGURE, diagram.FIGURE, slopes.FIGURE, fits.FIGURE)
+FIGURES: tuple[Figure, ...] = (distance.FIGURE, diagram.FIGURE, slopes.FIGURE, norms.FIGURE, fits.FIGURE)

@@ -87,6 +87,8 @@ def _shares(context: Context, layer: str) -> Measured:
     """Points whose slope has the other sign than theory, among those where theory is away from 0 by more than 0.2."""
     data = context.data().sel(layer=layer)
     clear = (np.abs(data["theory"].values) > 0.2) & np.isfinite(data["slope"].values)
+    if not clear.any():
+        return untestable("no point away from the critical line has a slope")
     wrong = clear & (np.sign(data["slope"].values) != np.sign(data["theory"].values))
     at = [f"({a:g}, {b:g})" for a, b in zip(*_where(data, wrong), strict=True)]
     note = f"of {clear.sum()} points with |theory| > 0.2" + (f"; wrong at {', '.join(at)}" if at else "")
