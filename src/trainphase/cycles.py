@@ -23,6 +23,8 @@ NEWTON = 40
 NEUTRAL, NEWBORN = 1e-13, 2e-9
 # At most this many candidate periods are tried for a lane; 60, the number up to 64 with most divisors, has twelve.
 RANKS = 12
+# Lanes that are judged at a time. Of one size, so that one program is compiled whatever the number of lanes.
+LANES = 256
 
 
 def _iterate(system: Map, x: jax.Array, period: jax.Array, longest: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -75,17 +77,20 @@ def _distance(system: Map, tail: jax.Array, root: jax.Array, period: jax.Array, 
     return first, last
 
 
-def _minimal(system: Map, root: jax.Array, period: jax.Array, longest: jax.Array, scale: jax.Array) -> jax.Array:
-    """The least p with f^p(root) = root to 1e-9 of the scale: the true period of what Newton found."""
+def _minimal(
+    system: Map, root: jax.Array, period: jax.Array, longest: jax.Array, scale: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The least p with f^p(root) = root to 1e-9 of the scale, the true period of what Newton found; its multiplier."""
 
-    def body(k: jax.Array, c: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        y, least = c
-        y = system.step(y)
-        back = jnp.abs(y - root) <= 1e-9 * scale
-        return y, jnp.where(back & (least == 0), k + 1, least)
+    def body(k: jax.Array, c: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        y, v, least = c
+        y2, v2 = system.tangent(y, v)
+        on = (k < period) & (least == 0)
+        back = on & (jnp.abs(y2 - root) <= 1e-9 * scale)
+        return jnp.where(on, y2, y), jnp.where(on, v2, v), jnp.where(back, k + 1, least)
 
-    _, least = lax.fori_loop(0, longest, body, (root, jnp.zeros_like(period)))
-    return jnp.where(least == 0, period, jnp.minimum(least, period))
+    _, multiplier, least = lax.fori_loop(0, longest, body, (root, jnp.ones_like(root), jnp.zeros_like(period)))
+    return jnp.where(least == 0, period, least), multiplier
 
 
 def _judge(
@@ -96,8 +101,7 @@ def _judge(
     root, step = _newton(system, tail[-1], period, longest)
     found = jnp.isfinite(root) & (jnp.abs(step) <= 1e-6 * scale)
     root = jnp.where(found, root, tail[-1])
-    true_period = _minimal(system, root, period, longest, scale)
-    _, multiplier = _iterate(system, root, true_period, longest)
+    true_period, multiplier = _minimal(system, root, period, longest, scale)
     first, last = _distance(system, tail, root, true_period, longest)
     # A run on the cycle stays within rounding of it; a run on its way has come closer over the tail: by a clear factor,
     # or, next to a boundary, by little but from nearby. Near is meant by the size of the run: where the fixed point is 0,
@@ -182,14 +186,17 @@ def stable_cycle(
 def _judge_some(
     system: Map, starts: np.ndarray, tails: np.ndarray, lanes: np.ndarray, periods: np.ndarray, batched: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
-    """Judge some of the lanes, padded to a power of four so that few programs are compiled."""
-    size = 64
-    while size < lanes.size:
-        size *= 4
-    padded = np.concatenate([lanes, np.full(size - lanes.size, lanes[0])])
-    asked = np.concatenate([periods, np.zeros(size - lanes.size, periods.dtype)]).astype(np.int32)
-    if batched:
-        fields = [np.asarray(getattr(system, name))[padded] for name in batched]
-        system = eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, fields)
-    got = judge(system, starts[padded], tails[padded], asked, batched)
-    return {k: np.asarray(v)[: lanes.size] for k, v in got.items()}
+    """Judge some of the lanes, LANES at a time: one program, whose loops are as long as the longest period in it asks for."""
+    order = np.argsort(periods, kind="stable")
+    fields = [np.asarray(getattr(system, name)) for name in batched]
+    pieces = []
+    for k in range(0, lanes.size, LANES):
+        some = order[k : k + LANES]
+        rows = np.concatenate([lanes[some], np.full(LANES - some.size, lanes[some[0]])])
+        asked = np.concatenate([periods[some], np.zeros(LANES - some.size, periods.dtype)]).astype(np.int32)
+        if batched:
+            system = eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, [x[rows] for x in fields])
+        got = judge(system, starts[rows], tails[rows], asked, batched)
+        pieces.append({name: np.asarray(v)[: some.size] for name, v in got.items()})
+    back = np.argsort(order, kind="stable")
+    return {name: np.concatenate([piece[name] for piece in pieces])[back] for name in pieces[0]}

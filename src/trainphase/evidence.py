@@ -7,7 +7,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from trainphase import cycles, ensemble
@@ -48,7 +47,7 @@ def _cycle_evidence(system: Map, states: Any, reading: Arrays, batched: tuple[st
     lam, se = reading["lyapunov"], reading["lyapunov_se"]
     with np.errstate(invalid="ignore"):
         wanted = ~reading["escaped"] & ~(lam > SIGMAS * se + 1e-3)
-    (starts,), tails = jax.tree.leaves(states), reading["tail"][..., 0]
+    starts, tails = np.asarray(jax.tree.leaves(states)[0]), reading["tail"][..., 0]
     return cycles.stable_cycle(system, starts, tails, reading["recurrence"], wanted, batched)
 
 
@@ -104,7 +103,7 @@ def gather(
     if wide:
         extra = {k: np.asarray(v) for k, v in ensemble.probe(system, np.zeros(points), batched, scalar).items()}
     lanes, states = _lanes(system, batched, starts, points)
-    blocks = jnp.asarray(rounded_steps(steps) // (BLOCK * QUARTERS))
+    blocks = rounded_steps(steps) // (BLOCK * QUARTERS)
     raw = survey(lanes, states, blocks, batched, not (wide and scalar))
     raw = {when: dict(raw[when]) for when in ("quarter", "half", "full")}
     final = {when: raw[when].pop("state") for when in ("half", "full")}
