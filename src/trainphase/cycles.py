@@ -123,12 +123,19 @@ def _judge(
 
 @partial(jax.jit, static_argnames=("batched",))
 def judge(
-    system: Map, starts: jax.Array, tails: jax.Array, periods: jax.Array, batched: tuple[str, ...]
+    system: Map, values: list[Any], starts: jax.Array, tails: jax.Array, periods: jax.Array, batched: tuple[str, ...]
 ) -> dict[str, jax.Array]:
-    """Judge one candidate period per lane; a candidate of 0 is skipped. ``starts`` (lanes,), ``tails`` (lanes, TAIL)."""
+    """Judge one candidate period per lane; a candidate of 0 is skipped. ``starts`` (lanes,), ``tails`` (lanes, TAIL).
+
+    ``values``: those of the fields ``batched``, (lanes,) each; what ``system`` has there is not looked at.
+    """
     longest = jnp.max(periods)
-    axes = batch_axes(system, batched)
+    system, axes = _with(system, batched, values), batch_axes(system, batched)
     return jax.vmap(_judge, in_axes=(axes, 0, 0, 0, None))(system, starts, tails, periods, longest)
+
+
+def _with(system: Map, batched: tuple[str, ...], values: list[Any]) -> Map:
+    return eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, values) if batched else system
 
 
 def _candidates(recurrence: np.ndarray) -> np.ndarray:
@@ -140,8 +147,9 @@ def _candidates(recurrence: np.ndarray) -> np.ndarray:
     floor = 10 * np.min(recurrence, axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         good = recurrence <= floor
-    divides = np.asarray([[p % d == 0 for p in range(1, longest + 1)] for d in range(1, longest + 1)])
-    wanted = (good.astype(np.float32) @ divides.T.astype(np.float32)) > 0
+    periods = np.arange(1, longest + 1)
+    divides = periods[:, None] % periods[None, :] == 0  # of a period (row) by a smaller one
+    wanted = (good.astype(np.float32) @ divides.astype(np.float32)) > 0
     order = np.argsort(~wanted, axis=1, kind="stable")[:, :RANKS]
     return np.where(np.take_along_axis(wanted, order, 1), order + 1, 0)
 
@@ -189,14 +197,12 @@ def _judge_some(
     """Judge some of the lanes, LANES at a time: one program, whose loops are as long as the longest period in it asks for."""
     order = np.argsort(periods, kind="stable")
     fields = [np.asarray(getattr(system, name)) for name in batched]
-    pieces = []
+    bare, pieces = _with(system, batched, [x[:1] for x in fields]), []
     for k in range(0, lanes.size, LANES):
         some = order[k : k + LANES]
         rows = np.concatenate([lanes[some], np.full(LANES - some.size, lanes[some[0]])])
         asked = np.concatenate([periods[some], np.zeros(LANES - some.size, periods.dtype)]).astype(np.int32)
-        if batched:
-            system = eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, [x[rows] for x in fields])
-        got = judge(system, starts[rows], tails[rows], asked, batched)
+        got = judge(bare, [x[rows] for x in fields], starts[rows], tails[rows], asked, batched)
         pieces.append({name: np.asarray(v)[: some.size] for name, v in got.items()})
     back = np.argsort(order, kind="stable")
     return {name: np.concatenate([piece[name] for piece in pieces])[back] for name in pieces[0]}

@@ -12,7 +12,7 @@ import numpy as np
 from trainphase import cycles, ensemble
 from trainphase.classifiers import REPEATS, SIGMAS
 from trainphase.observable import Observable
-from trainphase.survey import BLOCK, QUARTERS, over_lanes, rounded_steps, survey
+from trainphase.survey import BLOCK, QUARTERS, is_number, over_lanes, rounded_steps, survey
 from trainphase.system import Map, System
 
 Arrays = dict[str, np.ndarray]
@@ -97,12 +97,12 @@ def gather(
     Cost: points * starts * steps map steps, and as many derivatives.
     """
     wide = system.over_starts()
-    scalar = is_scalar(system) if not batched else is_scalar(_one(system, batched))
     starts = starts if wide else 1
+    lanes, states = _lanes(system, batched, starts, points)
+    scalar = is_number(states, lanes=1)
     extra: Arrays = {}
     if wide:
         extra = {k: np.asarray(v) for k, v in ensemble.probe(system, np.zeros(points), batched, scalar).items()}
-    lanes, states = _lanes(system, batched, starts, points)
     blocks = rounded_steps(steps) // (BLOCK * QUARTERS)
     raw = survey(lanes, states, blocks, batched, not (wide and scalar))
     raw = {when: dict(raw[when]) for when in ("quarter", "half", "full")}
@@ -141,11 +141,6 @@ def gather(
         if "curvature" in full:
             reading["curvature_half"] = half["curvature"]
     return out
-
-
-def _one(system: Map, batched: tuple[str, ...]) -> Map:
-    fields = [getattr(system, name)[0] for name in batched]
-    return eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, fields)
 
 
 @partial(jax.jit, static_argnames=("batched",))

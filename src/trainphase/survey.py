@@ -76,7 +76,7 @@ def split_exponent(v: jax.Array) -> tuple[jax.Array, jax.Array]:
     return lax.bitcast_convert_type(mantissa, v.dtype), exponent - bias
 
 
-def _is_number(state: State, lanes: int = 0) -> bool:
+def is_number(state: State, lanes: int = 0) -> bool:
     """True when the state is a single number, behind so many axes of lanes."""
     leaves = jax.tree.leaves(state)
     return len(leaves) == 1 and leaves[0].ndim == lanes
@@ -84,13 +84,13 @@ def _is_number(state: State, lanes: int = 0) -> bool:
 
 def _norm(v: State) -> jax.Array:
     leaves = jax.tree.leaves(v)
-    if _is_number(v):
+    if is_number(v):
         return jnp.abs(leaves[0])
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in leaves))
 
 
 def _rescale(v: State, norm: jax.Array) -> State:
-    if _is_number(v):
+    if is_number(v):
         return jax.tree.map(jnp.ones_like, v)
     safe = jnp.where(norm > 0, norm, 1.0)
     return jax.tree.map(lambda leaf: leaf / safe, v)
@@ -139,7 +139,7 @@ def _leg(system: Map, carry: Carry, blocks: jax.Array, count: bool) -> tuple[Car
 
 def _signature(system: Map, state: State) -> jax.Array:
     """A few numbers that tell states of a cycle apart: the state of a scalar map, else four fixed projections."""
-    if _is_number(state):
+    if is_number(state):
         return jax.tree.leaves(state)[0][None]
     z = jnp.ravel(system.residual(state))
     if z.size <= 4:
@@ -283,7 +283,7 @@ def _read_lanes(system: Map, carry: Carry, leg: Leg, blocks: jax.Array, batched:
 
     out = over_lanes(one, system, batched, carry, leg, out_axes=_READ_AXES)
     # A scalar map's cycle is confirmed by Newton's method, so fewer points need to repeat before one is suspected.
-    return out | {"recurrence": recurrence(out["tail"], 16 if _is_number(carry.state, lanes=1) else 64)}
+    return out | {"recurrence": recurrence(out["tail"], 16 if is_number(carry.state, lanes=1) else 64)}
 
 
 def survey(system: Map, states: State, blocks: int, batched: tuple[str, ...], count: bool) -> dict[str, dict[str, Any]]:
@@ -304,7 +304,7 @@ def survey(system: Map, states: State, blocks: int, batched: tuple[str, ...], co
         length = np.asarray(length, np.int32)
         carry, leg, swing = _leg_lanes(system, carry, length, batched, count)
         # A vector state that closes in on a cycle is recognised by its approach, which takes an earlier look to compare.
-        looked = when != "quarter" or not _is_number(states, lanes=1)
+        looked = when != "quarter" or not is_number(states, lanes=1)
         read = _read_lanes(system, carry, leg, length, batched) if looked else {}
         out[when] = read | {"swing": swing, "state": carry.state} | ({} if before is None else {"swing_before": before})
         before = swing
