@@ -150,8 +150,12 @@ def _candidates(recurrence: np.ndarray) -> np.ndarray:
     periods = np.arange(1, longest + 1)
     divides = periods[:, None] % periods[None, :] == 0  # of a period (row) by a smaller one
     wanted = (good.astype(np.float32) @ divides.astype(np.float32)) > 0
-    order = np.argsort(~wanted, axis=1, kind="stable")[:, :RANKS]
-    return np.where(np.take_along_axis(wanted, order, 1), order + 1, 0)
+    lane, at = np.nonzero(wanted)
+    rank = np.arange(lane.size) - np.searchsorted(lane, lane)
+    out = np.zeros((len(recurrence), RANKS), int)
+    kept = rank < RANKS
+    out[lane[kept], rank[kept]] = at[kept] + 1
+    return out
 
 
 def stable_cycle(
@@ -178,31 +182,34 @@ def stable_cycle(
     }
     todo = np.flatnonzero(wanted & np.isfinite(recurrence).all(1))
     candidates = _candidates(recurrence[todo])
-    for rank in range(candidates.shape[1]):
-        on = candidates[:, rank] > 0
-        todo, candidates = todo[on], candidates[on]
-        if todo.size == 0:
+    fields = [np.asarray(getattr(system, name)) for name in batched]
+    bare = _with(system, batched, [x[:1] for x in fields])
+    while todo.size and candidates.shape[1]:
+        # Of few lanes several candidates at a time; of those that are found in one lane, the first counts.
+        next_few = candidates[:, : max(1, LANES // todo.size)]
+        which, rank = np.nonzero(next_few)
+        if which.size == 0:
             break
-        got = _judge_some(system, starts, tails, todo, candidates[:, rank], batched)
-        hit = got["found"]
+        got = _judge_some(bare, fields, starts, tails, todo[which], next_few[which, rank], batched)
+        hit, first = np.unique(which[got["found"]], return_index=True)
         for name in out:
-            out[name][todo[hit]] = got[name][hit]
-        todo, candidates = todo[~hit], candidates[~hit]
+            out[name][todo[hit]] = got[name][got["found"]][first]
+        left = np.setdiff1d(np.arange(todo.size), hit)
+        todo, candidates = todo[left], candidates[left, next_few.shape[1] :]
     return out
 
 
 def _judge_some(
-    system: Map, starts: np.ndarray, tails: np.ndarray, lanes: np.ndarray, periods: np.ndarray, batched: tuple[str, ...]
-) -> dict[str, np.ndarray]:
+    system: Map, fields: list[np.ndarray], starts: np.ndarray, tails: np.ndarray, lanes: np.ndarray, periods: np.ndarray,
+    batched: tuple[str, ...],
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Judge some of the lanes, LANES at a time: one program, whose loops are as long as the longest period in it asks for."""
-    order = np.argsort(periods, kind="stable")
-    fields = [np.asarray(getattr(system, name)) for name in batched]
-    bare, pieces = _with(system, batched, [x[:1] for x in fields]), []
+    order, pieces = np.argsort(periods, kind="stable"), []
     for k in range(0, lanes.size, LANES):
         some = order[k : k + LANES]
         rows = np.concatenate([lanes[some], np.full(LANES - some.size, lanes[some[0]])])
         asked = np.concatenate([periods[some], np.zeros(LANES - some.size, periods.dtype)]).astype(np.int32)
-        got = judge(bare, [x[rows] for x in fields], starts[rows], tails[rows], asked, batched)
+        got = judge(system, [x[rows] for x in fields], starts[rows], tails[rows], asked, batched)
         pieces.append({name: np.asarray(v)[: some.size] for name, v in got.items()})
     back = np.argsort(order, kind="stable")
     return {name: np.concatenate([piece[name] for piece in pieces])[back] for name in pieces[0]}
