@@ -151,7 +151,8 @@ def _candidates(recurrence: np.ndarray) -> np.ndarray:
     divides = periods[:, None] % periods[None, :] == 0  # of a period (row) by a smaller one
     wanted = (good.astype(np.float32) @ divides.astype(np.float32)) > 0
     lane, at = np.nonzero(wanted)
-    rank = np.arange(lane.size) - np.searchsorted(lane, lane)
+    count = wanted.sum(1)
+    rank = np.arange(lane.size) - (np.cumsum(count) - count)[lane]
     out = np.zeros((len(recurrence), RANKS), int)
     kept = rank < RANKS
     out[lane[kept], rank[kept]] = at[kept] + 1
@@ -194,7 +195,8 @@ def stable_cycle(
         hit, first = np.unique(which[got["found"]], return_index=True)
         for name in out:
             out[name][todo[hit]] = got[name][got["found"]][first]
-        left = np.setdiff1d(np.arange(todo.size), hit)
+        left = np.ones(todo.size, bool)
+        left[hit] = False
         todo, candidates = todo[left], candidates[left, next_few.shape[1] :]
     return out
 
