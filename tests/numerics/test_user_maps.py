@@ -194,7 +194,8 @@ def test_the_cycle_of_a_run_is_the_same_whatever_runs_are_beside_it() -> None:
     repeats = [np.abs(tails[:, -16:] - tails[:, -16 - p : TAIL - p]).max(1) for p in range(1, MAX_PERIOD + 1)]
 
     def found(some: slice) -> dict[str, np.ndarray]:
-        lanes, recurrence = Logistic(r[some]), np.stack(repeats, 1)[some]
+        values: Any = r[some]
+        lanes, recurrence = Logistic(values), np.stack(repeats, 1)[some]
         return stable_cycle(lanes, np.full(len(recurrence), 0.3), tails[some], recurrence, np.ones(len(recurrence), bool), ("r",))
 
     whole = found(slice(None))
