@@ -1,12 +1,13 @@
 """Settings that every test shares: double precision, no silent broadcasting of ranks, repeatable randomness.
 
-They are set here and never in the package. A test that starts a child process sees the package as a user
-does, because nothing here goes through the environment.
+They are set here and never in the package. A test that starts a child process sees the package as a user does on a new
+machine: the one thing that goes through the environment is that compiled programs are not kept between commands.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 jax.config.update("jax_enable_x64", True)
+os.environ["TRAINPHASE_PROGRAMS"] = "off"
 # A (n,) that meets an (n, 1) by accident becomes an (n, n) and no error: let it be one.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # No test may open a window.

@@ -23,6 +23,8 @@ NEWTON = 40
 NEUTRAL, NEWBORN = 1e-13, 2e-9
 # At most this many candidate periods are tried for a lane; 60, the number up to 64 with most divisors, has twelve.
 RANKS = 12
+# Lanes that are judged at a time. Of one size, so that one program is compiled whatever the number of lanes.
+LANES = 256
 
 
 def _iterate(system: Map, x: jax.Array, period: jax.Array, longest: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -75,17 +77,20 @@ def _distance(system: Map, tail: jax.Array, root: jax.Array, period: jax.Array, 
     return first, last
 
 
-def _minimal(system: Map, root: jax.Array, period: jax.Array, longest: jax.Array, scale: jax.Array) -> jax.Array:
-    """The least p with f^p(root) = root to 1e-9 of the scale: the true period of what Newton found."""
+def _minimal(
+    system: Map, root: jax.Array, period: jax.Array, longest: jax.Array, scale: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The least p with f^p(root) = root to 1e-9 of the scale, the true period of what Newton found; its multiplier."""
 
-    def body(k: jax.Array, c: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        y, least = c
-        y = system.step(y)
-        back = jnp.abs(y - root) <= 1e-9 * scale
-        return y, jnp.where(back & (least == 0), k + 1, least)
+    def body(k: jax.Array, c: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        y, v, least = c
+        y2, v2 = system.tangent(y, v)
+        on = (k < period) & (least == 0)
+        back = on & (jnp.abs(y2 - root) <= 1e-9 * scale)
+        return jnp.where(on, y2, y), jnp.where(on, v2, v), jnp.where(back, k + 1, least)
 
-    _, least = lax.fori_loop(0, longest, body, (root, jnp.zeros_like(period)))
-    return jnp.where(least == 0, period, jnp.minimum(least, period))
+    _, multiplier, least = lax.fori_loop(0, longest, body, (root, jnp.ones_like(root), jnp.zeros_like(period)))
+    return jnp.where(least == 0, period, least), multiplier
 
 
 def _judge(
@@ -96,8 +101,7 @@ def _judge(
     root, step = _newton(system, tail[-1], period, longest)
     found = jnp.isfinite(root) & (jnp.abs(step) <= 1e-6 * scale)
     root = jnp.where(found, root, tail[-1])
-    true_period = _minimal(system, root, period, longest, scale)
-    _, multiplier = _iterate(system, root, true_period, longest)
+    true_period, multiplier = _minimal(system, root, period, longest, scale)
     first, last = _distance(system, tail, root, true_period, longest)
     # A run on the cycle stays within rounding of it; a run on its way has come closer over the tail: by a clear factor,
     # or, next to a boundary, by little but from nearby. Near is meant by the size of the run: where the fixed point is 0,
@@ -119,12 +123,19 @@ def _judge(
 
 @partial(jax.jit, static_argnames=("batched",))
 def judge(
-    system: Map, starts: jax.Array, tails: jax.Array, periods: jax.Array, batched: tuple[str, ...]
+    system: Map, values: list[Any], starts: jax.Array, tails: jax.Array, periods: jax.Array, batched: tuple[str, ...]
 ) -> dict[str, jax.Array]:
-    """Judge one candidate period per lane; a candidate of 0 is skipped. ``starts`` (lanes,), ``tails`` (lanes, TAIL)."""
+    """Judge one candidate period per lane; a candidate of 0 is skipped. ``starts`` (lanes,), ``tails`` (lanes, TAIL).
+
+    ``values``: those of the fields ``batched``, (lanes,) each; what ``system`` has there is not looked at.
+    """
     longest = jnp.max(periods)
-    axes = batch_axes(system, batched)
+    system, axes = _with(system, batched, values), batch_axes(system, batched)
     return jax.vmap(_judge, in_axes=(axes, 0, 0, 0, None))(system, starts, tails, periods, longest)
+
+
+def _with(system: Map, batched: tuple[str, ...], values: list[Any]) -> Map:
+    return eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, values) if batched else system
 
 
 def _candidates(recurrence: np.ndarray) -> np.ndarray:
@@ -136,10 +147,16 @@ def _candidates(recurrence: np.ndarray) -> np.ndarray:
     floor = 10 * np.min(recurrence, axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         good = recurrence <= floor
-    divides = np.asarray([[p % d == 0 for p in range(1, longest + 1)] for d in range(1, longest + 1)])
-    wanted = (good.astype(np.float32) @ divides.T.astype(np.float32)) > 0
-    order = np.argsort(~wanted, axis=1, kind="stable")[:, :RANKS]
-    return np.where(np.take_along_axis(wanted, order, 1), order + 1, 0)
+    periods = np.arange(1, longest + 1)
+    divides = periods[:, None] % periods[None, :] == 0  # of a period (row) by a smaller one
+    wanted = (good.astype(np.float32) @ divides.astype(np.float32)) > 0
+    lane, at = np.nonzero(wanted)
+    count = wanted.sum(1)
+    rank = np.arange(lane.size) - (np.cumsum(count) - count)[lane]
+    out = np.zeros((len(recurrence), RANKS), int)
+    kept = rank < RANKS
+    out[lane[kept], rank[kept]] = at[kept] + 1
+    return out
 
 
 def stable_cycle(
@@ -166,30 +183,35 @@ def stable_cycle(
     }
     todo = np.flatnonzero(wanted & np.isfinite(recurrence).all(1))
     candidates = _candidates(recurrence[todo])
-    for rank in range(candidates.shape[1]):
-        on = candidates[:, rank] > 0
-        todo, candidates = todo[on], candidates[on]
-        if todo.size == 0:
+    fields = [np.asarray(getattr(system, name)) for name in batched]
+    bare = _with(system, batched, [x[:1] for x in fields])
+    while todo.size and candidates.shape[1]:
+        # Of few lanes several candidates at a time; of those that are found in one lane, the first counts.
+        next_few = candidates[:, : max(1, LANES // todo.size)]
+        which, rank = np.nonzero(next_few)
+        if which.size == 0:
             break
-        got = _judge_some(system, starts, tails, todo, candidates[:, rank], batched)
-        hit = got["found"]
+        got = _judge_some(bare, fields, starts, tails, todo[which], next_few[which, rank], batched)
+        hit, first = np.unique(which[got["found"]], return_index=True)
         for name in out:
-            out[name][todo[hit]] = got[name][hit]
-        todo, candidates = todo[~hit], candidates[~hit]
+            out[name][todo[hit]] = got[name][got["found"]][first]
+        left = np.ones(todo.size, bool)
+        left[hit] = False
+        todo, candidates = todo[left], candidates[left, next_few.shape[1] :]
     return out
 
 
 def _judge_some(
-    system: Map, starts: np.ndarray, tails: np.ndarray, lanes: np.ndarray, periods: np.ndarray, batched: tuple[str, ...]
-) -> dict[str, np.ndarray]:
-    """Judge some of the lanes, padded to a power of four so that few programs are compiled."""
-    size = 64
-    while size < lanes.size:
-        size *= 4
-    padded = np.concatenate([lanes, np.full(size - lanes.size, lanes[0])])
-    asked = np.concatenate([periods, np.zeros(size - lanes.size, periods.dtype)]).astype(np.int32)
-    if batched:
-        fields = [np.asarray(getattr(system, name))[padded] for name in batched]
-        system = eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, fields)
-    got = judge(system, starts[padded], tails[padded], asked, batched)
-    return {k: np.asarray(v)[: lanes.size] for k, v in got.items()}
+    system: Map, fields: list[np.ndarray], starts: np.ndarray, tails: np.ndarray, lanes: np.ndarray, periods: np.ndarray,
+    batched: tuple[str, ...],
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Judge some of the lanes, LANES at a time: one program, whose loops are as long as the longest period in it asks for."""
+    order, pieces = np.argsort(periods, kind="stable"), []
+    for k in range(0, lanes.size, LANES):
+        some = order[k : k + LANES]
+        rows = np.concatenate([lanes[some], np.full(LANES - some.size, lanes[some[0]])])
+        asked = np.concatenate([periods[some], np.zeros(LANES - some.size, periods.dtype)]).astype(np.int32)
+        got = judge(system, [x[rows] for x in fields], starts[rows], tails[rows], asked, batched)
+        pieces.append({name: np.asarray(v)[: some.size] for name, v in got.items()})
+    back = np.argsort(order, kind="stable")
+    return {name: np.concatenate([piece[name] for piece in pieces])[back] for name in pieces[0]}

@@ -21,9 +21,10 @@ from trainphase.engine.lattice import Tiling, default_tile
 from trainphase.engine.store import Field, Store
 from trainphase.engine.sweep import Progress, Report, sweep
 from trainphase.errors import RequestError, TrainphaseError
+from trainphase.evidence import is_scalar
 from trainphase.observable import named
 from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, VOCABULARIES, Vocabulary, vocabulary
-from trainphase.records import Recipe, answer, batchable, is_scalar
+from trainphase.records import Recipe, answer, batchable
 from trainphase.system import System
 from trainphase.trajectory import plain
 

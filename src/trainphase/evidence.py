@@ -7,13 +7,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from trainphase import cycles, ensemble
 from trainphase.classifiers import REPEATS, SIGMAS
 from trainphase.observable import Observable
-from trainphase.survey import BLOCK, QUARTERS, over_lanes, rounded_steps, survey
+from trainphase.survey import BLOCK, QUARTERS, is_number, over_lanes, rounded_steps, survey
 from trainphase.system import Map, System
 
 Arrays = dict[str, np.ndarray]
@@ -48,7 +47,7 @@ def _cycle_evidence(system: Map, states: Any, reading: Arrays, batched: tuple[st
     lam, se = reading["lyapunov"], reading["lyapunov_se"]
     with np.errstate(invalid="ignore"):
         wanted = ~reading["escaped"] & ~(lam > SIGMAS * se + 1e-3)
-    (starts,), tails = jax.tree.leaves(states), reading["tail"][..., 0]
+    starts, tails = np.asarray(jax.tree.leaves(states)[0]), reading["tail"][..., 0]
     return cycles.stable_cycle(system, starts, tails, reading["recurrence"], wanted, batched)
 
 
@@ -98,13 +97,13 @@ def gather(
     Cost: points * starts * steps map steps, and as many derivatives.
     """
     wide = system.over_starts()
-    scalar = is_scalar(system) if not batched else is_scalar(_one(system, batched))
     starts = starts if wide else 1
+    lanes, states = _lanes(system, batched, starts, points)
+    scalar = is_number(states, lanes=1)
     extra: Arrays = {}
     if wide:
         extra = {k: np.asarray(v) for k, v in ensemble.probe(system, np.zeros(points), batched, scalar).items()}
-    lanes, states = _lanes(system, batched, starts, points)
-    blocks = jnp.asarray(rounded_steps(steps) // (BLOCK * QUARTERS))
+    blocks = rounded_steps(steps) // (BLOCK * QUARTERS)
     raw = survey(lanes, states, blocks, batched, not (wide and scalar))
     raw = {when: dict(raw[when]) for when in ("quarter", "half", "full")}
     final = {when: raw[when].pop("state") for when in ("half", "full")}
@@ -142,11 +141,6 @@ def gather(
         if "curvature" in full:
             reading["curvature_half"] = half["curvature"]
     return out
-
-
-def _one(system: Map, batched: tuple[str, ...]) -> Map:
-    fields = [getattr(system, name)[0] for name in batched]
-    return eqx.tree_at(lambda s: [getattr(s, name) for name in batched], system, fields)
 
 
 @partial(jax.jit, static_argnames=("batched",))

@@ -71,7 +71,7 @@ def series(
     records = steps // stride
     usable = tuple(o for o in observables if o.available(system))
     times = np.append(np.arange(records) * stride, steps)
-    final, rises, out = _series(system, state, jnp.asarray(times), usable, steps // 2)
+    final, rises, out = _series(system, state, times, usable, steps // 2)
     return times, {k: np.asarray(v) for k, v in out.items()}, final, int(rises)
 
 
@@ -148,7 +148,7 @@ def flow_series(
     dtype = jax.tree.leaves(jax.eval_shape(system.init))[0].dtype
     times = np.linspace(0, steps, min(int(steps), records) + 1)
     usable = tuple(o for o in observables if o.available(system))
-    final, out = _flow_series(system, jnp.asarray(times, dtype), usable)
+    final, out = _flow_series(system, np.asarray(times, dtype), usable)
     return times, {k: np.asarray(v) for k, v in out.items()}, final, 0
 
 
@@ -173,7 +173,7 @@ def flow_march(system: Any, batched: tuple[str, ...], points: int, steps: int) -
     dtype = jax.tree.leaves(jax.eval_shape(system.init))[0].dtype if not batched else getattr(system, batched[0]).dtype
     inside = np.flatnonzero(np.broadcast_to(np.asarray(system.admissible()), (points,)))
     out = march.blank(points) | {"horizon": np.asarray(horizon), "flow": np.asarray(True)}
-    times = jnp.asarray(np.linspace(0, horizon, march.WINDOWS * SAMPLES_PER_WINDOW + 1), dtype)
+    times = np.linspace(0, horizon, march.WINDOWS * SAMPLES_PER_WINDOW + 1).astype(dtype)
     width = min(points, system.lanes)
     values = [np.asarray(getattr(system, n)) for n in batched]
     for k in range(0, inside.size, width):

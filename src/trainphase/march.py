@@ -265,9 +265,9 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
     """
     widest = width = min(points, system.lanes)
     values = [np.asarray(getattr(system, n)) for n in batched]
-    # Arrays of NumPy would be copied at every visit.
+    # Arrays of NumPy would be copied at every visit; put there as they are, since jnp.asarray compiles a program a shape.
     shared = sum(np.size(leaf) for leaf in jax.tree.leaves(system)) - sum(v.size for v in values)
-    system = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, system).ready()
+    system = jax.tree.map(lambda leaf: jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf, system).ready()
     tile, horizon = _tile(system, width, points), rounded_steps(steps) // BLOCK
     cost, rung = max(2.0 * shared, LEAST), max(widest // RUNGS, RUNG)
     inside = np.broadcast_to(np.asarray(system.admissible()), (points,))
@@ -285,7 +285,7 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
             who[k], enter[k] = waiting.pop(), True
         mine = with_rows(system, batched, values, np.maximum(who, 0))
         if lanes is None or enter.any():
-            fresh = _fresh(mine, batched, jnp.zeros(width))
+            fresh = _fresh(mine, batched, np.zeros(width))
         running = int((who >= 0).sum())
         # When nothing waits, full tiles only: the other runs stand by to fill them up.
         tiles = width // tile if waiting else max(running // tile, 1)
@@ -293,8 +293,8 @@ def march(system: Any, batched: tuple[str, ...], points: int, steps: int) -> Arr
         keep = int(running - min(running * IDLE, max(VISIT / (BLOCK * cost), 1.0))) if waiting else least
         if lanes is None:
             # Lanes that never get a run must not keep the others company to the horizon.
-            lanes = fresh._replace(status=jnp.where(jnp.asarray(enter), RUNNING, SETTLED).astype(jnp.int32))
-        lanes = _advance(mine, batched, lanes, fresh, jnp.asarray(enter), keep, horizon, tile, tiles)
+            lanes = fresh._replace(status=np.where(enter, RUNNING, SETTLED).astype(np.int32))
+        lanes = _advance(mine, batched, lanes, fresh, enter, keep, horizon, tile, tiles)
         status = np.asarray(lanes.status)
         ended = np.flatnonzero((who >= 0) & (status != RUNNING))
         if ended.size:
@@ -355,7 +355,7 @@ def _collect(
         rows = np.minimum(np.arange(k, k + width), index.size - 1)
         part = jax.tree.map(lambda leaf, rows=rows: leaf[rows], lanes.state)
         mine = with_rows(system, batched, values, index[rows])
-        start = _starts(mine, batched, jnp.zeros(width))
+        start = _starts(mine, batched, np.zeros(width))
         if type(system).start_curvature is Map.start_curvature:
             start = _ends(mine, batched, start)[0]
         ends.append([np.asarray(v) for v in (start, *_ends(mine, batched, part))])

@@ -21,7 +21,7 @@ from trainphase import evolve, march
 from trainphase._arrays import as_leaves, precision
 from trainphase.classifiers import edge, regime, training
 from trainphase.errors import TrainphaseError
-from trainphase.evidence import gather, is_scalar
+from trainphase.evidence import gather
 from trainphase.observable import check_needs, named
 from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, TRAINING, VOCABULARIES, Classifier, Vocabulary, foreign, vocabulary
 from trainphase.survey import batch_axes, rounded_steps
@@ -120,7 +120,7 @@ def answer(recipe: Recipe, system: System, values: Mapping[str, np.ndarray]) -> 
         got = gather(ready, batched, points, recipe.steps, recipe.starts, measured)
         out = _reduce(got)
         out |= {o.name: _mean(got["full"][o.name], ~got["full"]["escaped"]) for o in measured}
-        if _scalar(ready, batched):
+        if got["full"]["scalar"].all():
             out |= _attractor(ready, batched, got["full"]["tail"], recipe.samples, out["phase"])
         if recipe.foreign is not None:
             out |= _read_by(recipe.foreign, got)
@@ -212,13 +212,6 @@ def _labelled(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
 
 # The last quarter of the horizon.
 WINDOWS_LATE = march.WINDOWS // 4
-
-
-def _scalar(system: Map, batched: tuple[str, ...]) -> bool:
-    if batched:
-        fields = [getattr(system, n)[0] for n in batched]
-        system = eqx.tree_at(lambda s: [getattr(s, n) for n in batched], system, fields)
-    return is_scalar(system)
 
 
 def _mean(x: np.ndarray, ok: np.ndarray) -> np.ndarray:

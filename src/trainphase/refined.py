@@ -28,8 +28,9 @@ from trainphase.engine.sampling import AUDIT_ROOM, Refine, Refined
 from trainphase.engine.store import Field, Store
 from trainphase.engine.sweep import Progress, sweep
 from trainphase.errors import RequestError, StoreError, TrainphaseError
+from trainphase.evidence import is_scalar
 from trainphase.phase import EDGE, NOT_COMPUTED, REGIME, Vocabulary
-from trainphase.records import Recipe, is_scalar
+from trainphase.records import Recipe
 from trainphase.system import System
 from trainphase.trajectory import plain
 

@@ -76,7 +76,7 @@ def split_exponent(v: jax.Array) -> tuple[jax.Array, jax.Array]:
     return lax.bitcast_convert_type(mantissa, v.dtype), exponent - bias
 
 
-def _is_number(state: State, lanes: int = 0) -> bool:
+def is_number(state: State, lanes: int = 0) -> bool:
     """True when the state is a single number, behind so many axes of lanes."""
     leaves = jax.tree.leaves(state)
     return len(leaves) == 1 and leaves[0].ndim == lanes
@@ -84,13 +84,13 @@ def _is_number(state: State, lanes: int = 0) -> bool:
 
 def _norm(v: State) -> jax.Array:
     leaves = jax.tree.leaves(v)
-    if _is_number(v):
+    if is_number(v):
         return jnp.abs(leaves[0])
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in leaves))
 
 
 def _rescale(v: State, norm: jax.Array) -> State:
-    if _is_number(v):
+    if is_number(v):
         return jax.tree.map(jnp.ones_like, v)
     safe = jnp.where(norm > 0, norm, 1.0)
     return jax.tree.map(lambda leaf: leaf / safe, v)
@@ -139,7 +139,7 @@ def _leg(system: Map, carry: Carry, blocks: jax.Array, count: bool) -> tuple[Car
 
 def _signature(system: Map, state: State) -> jax.Array:
     """A few numbers that tell states of a cycle apart: the state of a scalar map, else four fixed projections."""
-    if _is_number(state):
+    if is_number(state):
         return jax.tree.leaves(state)[0][None]
     z = jnp.ravel(system.residual(state))
     if z.size <= 4:
@@ -185,14 +185,14 @@ def _swing(system: Map, state: State) -> jax.Array:
     return jnp.max(lax.scan(one, state, None, length=STEPS_PER_BODY)[1])
 
 
-def _reading(system: Map, carry: Carry, leg: Leg, blocks: jax.Array) -> dict[str, jax.Array]:
+def _read(system: Map, carry: Carry, leg: Leg, blocks: jax.Array) -> dict[str, jax.Array]:
+    """What is told of a run after a leg of ``blocks`` blocks, but for the swing."""
     n = blocks.astype(leg.total.dtype)
     mean = leg.total / n
     variance = jnp.maximum(leg.square / n - mean * mean, 0.0) / jnp.maximum(n - 1, 1)
     # Each of the BODIES products in a block carries a rounding error of some eps. On a cycle it is the same in every
     # block, so it does not average out.
     rounding = 2 * BODIES * jnp.finfo(leg.total.dtype).eps * (1 + jnp.abs(mean))
-    tail = _tail(system, carry.state)
     return {
         "lyapunov": mean / BLOCK,
         "lyapunov_se": (jnp.sqrt(variance) + rounding) / BLOCK,
@@ -203,14 +203,17 @@ def _reading(system: Map, carry: Carry, leg: Leg, blocks: jax.Array) -> dict[str
         "max_ratio": carry.growth,
         "loss": system.loss(carry.state),
         "loss_max": carry.loss_max,
-        "tail": tail,
-        "swing": _swing(system, carry.state),
-        "state": carry.state,
+        "tail": _tail(system, carry.state),
     }
 
 
-def survey_lane(system: Map, state: State, blocks: jax.Array, count: bool) -> dict[str, dict[str, jax.Array]]:
-    """One run over 4 * ``blocks`` blocks; the readings at half the horizon and at the whole of it."""
+_READ_AXES = dict.fromkeys(
+    ("lyapunov", "lyapunov_se", "growth_steps", "escaped", "steps", "rises", "max_ratio", "loss", "loss_max"), 0
+) | {"tail": 1}
+
+
+def _begun(system: Map, state: State) -> Carry:
+    """A run before its first step, with a tangent of length 1."""
     loss = system.loss(state)
     size = sum(leaf.size for leaf in jax.tree.leaves(state))
     direction = jax.tree.map(lambda leaf: jnp.full_like(leaf, 1 / np.sqrt(size)), state)
@@ -218,15 +221,7 @@ def survey_lane(system: Map, state: State, blocks: jax.Array, count: bool) -> di
         direction = jax.tree.map(_spread_direction, direction)
         direction = _rescale(direction, _norm(direction))
     zero = jnp.zeros((), jnp.int32)
-    carry = Carry(state, direction, loss, loss, zero, jnp.zeros_like(loss), zero)
-    carry, _ = _leg(system, carry, blocks, count)
-    # A vector state that closes in on a cycle is recognised by its approach, which takes an earlier look to compare.
-    quarter = {"swing": _swing(system, carry.state)} | ({} if _is_number(state) else {"tail": _tail(system, carry.state)})
-    carry, second = _leg(system, carry, blocks, count)
-    half = _reading(system, carry, second, blocks) | {"swing_before": quarter["swing"]}
-    carry, rest = _leg(system, carry, 2 * blocks, count)
-    full = _reading(system, carry, rest, 2 * blocks) | {"swing_before": half["swing"]}
-    return {"quarter": quarter, "half": half, "full": full}
+    return Carry(state, direction, loss, loss, zero, jnp.zeros_like(loss), zero)
 
 
 def _spread_direction(leaf: jax.Array) -> jax.Array:
@@ -267,30 +262,50 @@ def _spread(axes: Any, out: Any) -> Any:
     return jax.tree.map(lambda _: axes, out) if isinstance(axes, int) else axes
 
 
+@partial(jax.jit, static_argnames=("batched",))
+def _begin_lanes(system: Map, states: State, batched: tuple[str, ...]) -> Carry:
+    return over_lanes(_begun, system, batched, states)
+
+
 @partial(jax.jit, static_argnames=("batched", "count"))
-def survey(system: Map, states: State, blocks: jax.Array, batched: tuple[str, ...], count: bool) -> Any:
+def _leg_lanes(system: Map, carry: Carry, blocks: jax.Array, batched: tuple[str, ...], count: bool) -> Any:
+    def one(s: Map, carry: Carry) -> Any:
+        carry, leg = _leg(s, carry, blocks, count)
+        return carry, leg, _swing(s, carry.state)
+
+    return over_lanes(one, system, batched, carry)
+
+
+@partial(jax.jit, static_argnames=("batched",))
+def _read_lanes(system: Map, carry: Carry, leg: Leg, blocks: jax.Array, batched: tuple[str, ...]) -> dict[str, jax.Array]:
+    def one(s: Map, carry: Carry, leg: Leg) -> dict[str, jax.Array]:
+        return _read(s, carry, leg, blocks)
+
+    out = over_lanes(one, system, batched, carry, leg, out_axes=_READ_AXES)
+    # A scalar map's cycle is confirmed by Newton's method, so fewer points need to repeat before one is suspected.
+    return out | {"recurrence": recurrence(out["tail"], 16 if is_number(carry.state, lanes=1) else 64)}
+
+
+def survey(system: Map, states: State, blocks: int, batched: tuple[str, ...], count: bool) -> dict[str, dict[str, Any]]:
     """Survey a batch of lanes: ``batched`` names the fields of ``system`` that hold one value per lane.
 
     Parameters
     ----------
     states : pytree with a leading lane axis.
-    blocks : blocks of 128 steps in a quarter of the horizon, traced: another horizon compiles nothing new.
+    blocks : blocks of 128 steps in a quarter of the horizon; another horizon compiles nothing new.
     count : also count the rises of the loss step by step (about half as fast again).
 
     Returns a dictionary of readings "half" and "full" (and what is compared with them, "quarter"), each a dictionary of
     arrays with a leading lane axis; ``tail`` has the lanes second.
     """
-    def lane(s: Map, state: State) -> Any:
-        return survey_lane(s, state, blocks, count)
-
-    one = jax.eval_shape(jax.vmap(lane, in_axes=(batch_axes(system, batched), 0)), system, states)
-    out_axes = jax.tree.map(lambda _: 0, one)
-    looks = [when for when in ("quarter", "half", "full") if "tail" in one[when]]
-    for when in looks:
-        out_axes[when]["tail"] = 1
-    out = over_lanes(lane, system, batched, states, out_axes=out_axes)
-    # A scalar map's cycle is confirmed by Newton's method, so fewer points need to repeat before one is suspected.
-    window = 16 if _is_number(states, lanes=1) else 64
-    for when in looks:
-        out[when]["recurrence"] = recurrence(out[when]["tail"], window)
+    # One leg and one reading are compiled, each for all three legs: in one program the three took twice as long to compile.
+    carry, out, before = _begin_lanes(system, states, batched), {}, None
+    for when, length in (("quarter", blocks), ("half", blocks), ("full", 2 * blocks)):
+        length = np.asarray(length, np.int32)
+        carry, leg, swing = _leg_lanes(system, carry, length, batched, count)
+        # A vector state that closes in on a cycle is recognised by its approach, which takes an earlier look to compare.
+        looked = when != "quarter" or not is_number(states, lanes=1)
+        read = _read_lanes(system, carry, leg, length, batched) if looked else {}
+        out[when] = read | {"swing": swing, "state": carry.state} | ({} if before is None else {"swing_before": before})
+        before = swing
     return out

@@ -144,7 +144,8 @@ class Map(System):
 
     def over_starts(self) -> bool:
         """True when the phase is that of the map over a family of starts and not that of the run from ``init``."""
-        return self.interval() is not None
+        # Its shape alone: what is computed outside of a program is compiled operation by operation.
+        return jax.eval_shape(self.interval) is not None
 
     def start(self, u: jax.Array) -> State:
         """The start at the fraction ``u`` of the family, u in (0, 1)."""

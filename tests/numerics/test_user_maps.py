@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trainphase as tp
+from trainphase.cycles import stable_cycle
 from trainphase.phase import TRAINING
+from trainphase.survey import MAX_PERIOD, TAIL
 
 # --- maps of a user -------------------------------------------------------------------------------------------
 
@@ -179,3 +181,27 @@ def test_next_to_its_flip_the_henon_map_is_not_given_a_cycle_it_does_not_have(he
 def test_a_users_parameter_named_a_meets_no_theory_of_the_cubic_map(henon: tp.Diagram) -> None:
     wide = tp.diagram(Henon, a=tp.linspace(0.2, 1.4, 16), steps=512, store=f"{henon.store}-wide")
     assert wide.theory == []
+
+
+def test_the_cycle_of_a_run_is_the_same_whatever_runs_are_beside_it() -> None:
+    """Many lanes are judged one candidate period at a time, few lanes several: the bytes are the same."""
+    r = np.linspace(2.8, 4.0, 300)
+    x = np.full(r.size, 0.3)
+    tails = np.empty((r.size, TAIL))
+    for k in range(-2000, TAIL):
+        tails[:, max(k, 0)] = x
+        x = r * x * (1 - x)
+    repeats = [np.abs(tails[:, -16:] - tails[:, -16 - p : TAIL - p]).max(1) for p in range(1, MAX_PERIOD + 1)]
+
+    def found(some: slice) -> dict[str, np.ndarray]:
+        values: Any = r[some]
+        lanes, recurrence = Logistic(values), np.stack(repeats, 1)[some]
+        return stable_cycle(lanes, np.full(len(recurrence), 0.3), tails[some], recurrence, np.ones(len(recurrence), bool), ("r",))
+
+    whole = found(slice(None))
+    assert {1, 2, 3, 4, 5} < set(whole["period"].tolist())
+    for size in (50, 3):
+        parts = [found(slice(k, k + size)) for k in range(0, 300, size * 5)]
+        for name, values in whole.items():
+            want = np.concatenate([values[k : k + size] for k in range(0, 300, size * 5)])
+            assert np.array_equal(np.concatenate([part[name] for part in parts]), want, equal_nan=True)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from trainphase._version import __version__
-from trainphase.cli import checks, environment, options, output
+from trainphase.cli import checks, environment, options, output, programs
 from trainphase.errors import TrainphaseError
 
 # Of the dependencies in pyproject.toml, and jaxlib, which decides the numbers; a test holds the two against each other.
@@ -55,6 +55,7 @@ def examine() -> dict[str, Any]:
         "devices": devices,
         "cores": _cores(),
         "xla_flags": flags,
+        "programs": _programs(),
         "datasets": datasets,
         "data_folders": [{"folder": f, "exists": os.path.isdir(f)} for f in environment.data_folders()],
         "folders": written,
@@ -104,6 +105,13 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+def _programs() -> dict[str, Any]:
+    """Where compiled programs are kept between commands, how many and how large, or why none are."""
+    place, why = environment.programs_kept()
+    count, size = (0, 0) if place is None else programs.size(place.parent)
+    return {"folder": None if place is None else str(place.parent), "count": count, "bytes": size, "why_not": why}
+
+
 def _datasets() -> tuple[list[dict[str, Any]], str]:
     """The data sets, or a sentence why they cannot be looked for."""
     try:
@@ -113,6 +121,12 @@ def _datasets() -> tuple[list[dict[str, Any]], str]:
     except ImportError as why:  # a package that is missing or damaged is told of, with the rest
         return [], f"data sets cannot be looked for ({' '.join(str(why).split())}): install trainphase again"
     return [{"name": name, "found": here, "about": about} for name, here, about in found], ""
+
+
+def _kept(known: dict[str, Any]) -> str:
+    if known["folder"] is None:
+        return f"compiled anew by each command: {known['why_not']}"
+    return f"{known['count']} compiled ones in {known['folder']}, {known['bytes'] / 1e6:.1f} MB"
 
 
 def _text(doc: dict[str, Any]) -> str:
@@ -129,6 +143,7 @@ def _text(doc: dict[str, Any]) -> str:
         "\n".join([
             f"system       {doc['system']}, {doc['cores']} cores",
             f"XLA flags    {doc['xla_flags'] or 'none'}",
+            f"programs     {_kept(doc['programs'])}",
             f"data folders {', '.join(folders) or f'none in {environment.DATA_VARIABLE}'}",
             f"this folder  {doc['folder']} {here} be written",
             f"browser      {doc['browser'] or 'none'}",

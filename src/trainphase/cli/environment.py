@@ -6,11 +6,14 @@ No other module of the package reads an environment variable.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from trainphase.catalog import SystemInfo
+from trainphase.cli import programs
 from trainphase.errors import RequestError
 
 DATA_VARIABLE = "TRAINPHASE_DATA"
@@ -21,14 +24,74 @@ FLAGS = ("--xla_cpu_prefer_vector_width=512", "--xla_backend_extra_options=xla_c
 ONE_THREAD = ("--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1")
 # The releases of jaxlib that know these flags; in 0.10 they were measured, in 0.12 they save 10 to 20 % of an orbit diagram.
 FLAGS_JAXLIB = (("0", "10"), ("0", "11"), ("0", "12"))
+# Where compiled programs are kept: a folder, or off.
+PROGRAMS_VARIABLE = "TRAINPHASE_PROGRAMS"
+# The releases of jaxlib with which programs from a file were found to give the same bytes.
+PROGRAMS_JAXLIB = FLAGS_JAXLIB
+# What JAX reads; who has set one of the first two has decided for all programs of JAX.
+_KEPT, _KEEPS = "JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"
+_KEPT_FROM = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
-def prepare_jax() -> str:
+def programs_base() -> tuple[Path | None, str]:
+    """The folder under which compiled programs are kept, or None and why there is none."""
+    given = os.environ.get(PROGRAMS_VARIABLE, "").strip()
+    if given.lower() in ("off", "0", "no", "none"):
+        return None, f"{PROGRAMS_VARIABLE} is {given}"
+    if _KEEPS in os.environ:
+        return None, f"{_KEEPS} is set"
+    if _jaxlib() not in PROGRAMS_JAXLIB:
+        return None, "they were not tried with this jaxlib"
+    if importlib.util.find_spec("jax_plugins") is not None:
+        return None, "JAX has plugins for other devices than processors"
+    if given:
+        return Path(os.path.expanduser(given)), ""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The standard has relative paths ignored.
+    home = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~")) / ".cache"
+    return home / "trainphase" / "programs", ""
+
+
+def programs_kept() -> tuple[Path | None, str]:
+    """The folder of this processor's programs, made where it was missing, or None and why none are kept."""
+    base, why = programs_base()
+    place = None if base is None else programs.folder(base)
+    if base is not None:
+        why = "the kind of processor is not known" if place is None else programs.refusal(place)
+    return (None, why) if why else (place, "")
+
+
+def keep_programs() -> None:
+    """Have JAX keep compiled programs from command to command, where that is safe; never a failure."""
+    if "jax" in sys.modules or _KEPT in os.environ:
+        return
+    place, _ = programs_kept()
+    if place is None:
+        return
+    programs.prune(place.parent)
+    programs.mend(place)
+    # All of them: to read a small one takes a tenth of the time that compiling it takes.
+    os.environ |= {_KEPT: str(place), _KEPT_FROM: "0"}
+
+
+def keep_none() -> None:
+    """Have JAX in processes started from now on keep no programs: nobody would mend what one of them cannot read."""
+    place, _ = programs_kept() if _KEPT in os.environ else (None, "")
+    if place is not None and os.environ[_KEPT] == str(place):
+        del os.environ[_KEPT]
+        os.environ.pop(_KEPT_FROM, None)
+
+
+def prepare_jax(keep: bool = True) -> str:
     """Append FLAGS to XLA_FLAGS, each unless the user has set it, and return what is in force.
+
+    With ``keep`` compiled programs are kept from command to command.
 
     XLA reads the variable once, when JAX starts, and ends the process at a flag it does not know: so nothing is added
     when JAX is loaded already, with a jaxlib that was not tried, or when the variable names a file of flags.
     """
+    if keep:
+        keep_programs()
     given = os.environ.get("XLA_FLAGS", "").strip()
     if "jax" in sys.modules or (given and not given.startswith("-")) or _jaxlib() not in FLAGS_JAXLIB:
         return given
@@ -44,6 +107,7 @@ def one_thread_each() -> None:
     import jax
 
     jax.devices()
+    keep_none()
     given = os.environ.get("XLA_FLAGS", "").strip()
     if not given or given.startswith("-"):
         os.environ["XLA_FLAGS"] = " ".join([*given.split(), *ONE_THREAD])
@@ -51,6 +115,7 @@ def one_thread_each() -> None:
 
 def take_flags(flags: str) -> None:
     """In a worker that was started elsewhere: have JAX compile as the driver's does, unless it is loaded already."""
+    keep_none()
     given = os.environ.get("XLA_FLAGS", "").strip()
     if "jax" in sys.modules or (given and not given.startswith("-")):
         return

@@ -38,7 +38,7 @@ def command(
     """
     chosen = papers.select(items)
     output.check_folder("--out", out)
-    environment.prepare_jax()
+    environment.prepare_jax(keep=False)
     if workers > 1:
         environment.one_thread_each()
     from trainphase.reproduce import runner

@@ -20,13 +20,15 @@ from concurrent.futures import (
 )
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from trainphase.engine.lattice import Index
-from trainphase.engine.store import Store
 from trainphase.errors import StoreError, SweepInterrupted, TrainphaseError
+
+if TYPE_CHECKING:
+    from trainphase.engine.store import Store  # which loads Zarr
 
 Compute = Callable[[Index], Mapping[str, np.ndarray]]
 

@@ -194,7 +194,7 @@ class Quadratic(_Model, Map):
         """With ``parts`` and ``J_turned``: a product with a matrix that is turned on the fly takes two to three times as long."""
         # In double precision, 64 runs at once gain nothing.
         single = np.dtype(self.Q.dtype) == np.float32
-        turned = jnp.asarray(np.ascontiguousarray(np.asarray(self.J_draw).T))
+        turned = jax.device_put(np.ascontiguousarray(np.asarray(self.J_draw).T))
         new = (turned, parts_of(self.Q, self.shape[0]) if single else None)
         return eqx.tree_at(lambda s: (s.J_turned, s.parts), self, new, is_leaf=lambda x: x is None)
 
