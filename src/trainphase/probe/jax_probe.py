@@ -7,9 +7,9 @@ product with the Hessian then costs about two gradients on the probe batch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -105,7 +105,7 @@ def watch(
         entered = recorder.entered()
         if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, loss))):
             raise RequestError("update was called inside jit, where nothing can be measured; call it between compiled steps")
-        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+        if isinstance(steps, bool) or not isinstance(cast(object, steps), int | np.integer) or steps < 1:
             raise RequestError(f"steps = {steps} is no number of steps; give a whole number of at least 1")
         if np.shape(loss) not in ((), (steps,)):
             raise RequestError(
@@ -210,7 +210,7 @@ class _Tool:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _told() -> Generator[None, None, None]:
     """What JAX raises while it differentiates, memory that runs out among it, as one sentence: training must not end."""
     try:
         yield

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -136,7 +136,7 @@ class Recorder:
     _failures: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.every, bool) or not isinstance(self.every, int | np.integer) or self.every < 1:
+        if isinstance(self.every, bool) or not isinstance(cast(object, self.every), int | np.integer) or self.every < 1:
             raise RequestError(f"every = {self.every} is no number of steps; give a whole number of at least 1")
         number = isinstance(self.budget, int | float | np.number)
         if self.budget is not None and not (number and np.isfinite(self.budget) and self.budget > 0):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ ADAPTIVE = ("rmsprop", "adam")
 
 def checked_threshold(given: float | None) -> None:
     """RequestError for a threshold that is no positive number."""
-    if given is not None and not (isinstance(given, int | float | np.number) and 0 < given < np.inf):
+    if given is not None and not (isinstance(cast(object, given), int | float | np.number) and 0 < given < np.inf):
         raise RequestError(f"threshold = {given} is no sharpness; give a positive number")
 
 
