@@ -61,6 +61,8 @@ def run(
     system.check()
     for observable in observables:
         check_needs(observable, system)
+        if any(observable.name == o.name for o in STANDARD):
+            raise RequestError(f"the observable {observable.name!r} has the name of a built-in one; give yours another")
     if not np.all(system.admissible()):
         given = ", ".join(f"{k} = {params[k]:g}" for k in ("z", "T", "E", "y", "eps") if isinstance(params.get(k), float | int))
         raise RequestError(f"{name} has no start with {given}: the curvature is too small for the residual; raise T")

@@ -27,6 +27,8 @@ def observable(name: str) -> Any:
     from trainphase.observable import named  # which loads JAX
 
     extensions.check_name(extensions.OBSERVABLES, name, own=name in OBSERVABLES)
+    if name in OBSERVABLES:
+        raise RequestError(f"the observable {name!r} is built in and recorded wherever the system has it; leave it out")
     return named(name)
 
 
