@@ -8,6 +8,7 @@ a ladder of widths and seeds.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ def batchable(system: System, name: str) -> bool:
         return True
     if name in getattr(system, "rebuilt", ()):
         return False  # data that the factory drew depend on it
+    if any(f.name == name and f.metadata.get("static") for f in dataclasses.fields(system)):
+        return False
     value = getattr(system, name, None)
     return isinstance(value, float | int | np.ndarray | jax.Array) and np.ndim(value) == 0
 

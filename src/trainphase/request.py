@@ -182,9 +182,11 @@ def contract(system: Any, dtype: str) -> None:
             here, there = (side.get(odd or "", "nothing") for side in (one, two))
             remedy = "return floats of one structure, shape and type from both"
             raise RequestError(f"{what}: {odd or 'the state'} is {here} in init() and {there} after {verb}; {remedy}")
-        for name in ("loss", "escaped"):
+        for name in ("residual", "loss", "escaped"):
             got = told(name, state)
-            if getattr(got, "shape", None) != ():
+            if name == "residual" and not hasattr(got, "shape"):
+                raise RequestError(f"{what}.residual(state) is {got!r:.80}; return an array")
+            if name != "residual" and getattr(got, "shape", None) != ():
                 raise RequestError(f"{what}.{name}(state) has shape {getattr(got, 'shape', got)}; return a single number")
 
 

@@ -65,7 +65,12 @@ class Wide(Logistic):
         return jnp.stack([state, state])
 
 
-class Sized(Logistic):
+class Empty(Logistic):
+    def residual(self, state: Any) -> Any:
+        return None
+
+
+class Sized(Positive):
     m: int = eqx.field(static=True, default=2)
 
     def init(self) -> Any:
@@ -111,6 +116,7 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: ask.run(Nowhere), "Nowhere has no init(); return the state"),
     (lambda: ask.run(Named), "Named.kind = 'a' is no number; mark the field"),
     (lambda: ask.run(Wide), "Wide.loss(state) has shape (2,); return a single number"),
+    (lambda: ask.run(Empty), "Empty.residual(state) is None; return an array"),
     (lambda: ask.run(Logistic, observables="los"), "there is no observable 'los'"),
     (lambda: ask.run(Logistic, observables=("loss",)), "'loss' is built in and recorded wherever"),
     (lambda: ask.run(Logistic, observables=(ask.Observable("loss", "1", "x", lambda s, x: x),)),
@@ -141,8 +147,7 @@ def test_a_sentence_and_no_trace_of_jax(wrong: Any, text: str) -> None:
 def test_what_is_right_passes() -> None:
     for system in (Logistic(), Positive(), Sized(), tp.systems.Cubic(), tp.descent(problem(net), lr=0.1)):
         request.contract(system, "float64")
-    assert tp.run(Sized, m=3, steps=512).phase == "periodic"
-    assert tp.diagram(Positive, r=tp.linspace(1, 3, 3), steps=64).codes.shape == (3,)
+    assert tp.diagram(Sized, m=tp.values([2, 3]), r=tp.linspace(1, 3, 3), steps=64).codes.shape == (2, 3)
     assert tp.diagram("cubic", a=tp.linspace(0, 1e10, 3), steps=64).phases["divergent"] > 0  # beyond integers of 32 bits
 
 
