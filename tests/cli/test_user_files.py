@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,13 @@ def test_what_fails_is_the_users_and_said_so(argv: list[str], code: int, text: s
 def test_help_tells_of_a_users_system(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 0
     assert "a whole number" in capsys.readouterr().out
+
+
+def test_the_command_that_continues_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagram", "cubic", "a=0.5:1.5:4", "--steps", "64", "--quiet", "--store", "a store"]) == 0
+    capsys.readouterr()
+    assert main(["status", "a store", "--json"]) == 0
+    assert shlex.split(json.loads(capsys.readouterr().out)["command"])[-1] == "a store"
 
 
 def test_a_width_is_an_axis(capsys: pytest.CaptureFixture[str]) -> None:

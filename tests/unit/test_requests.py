@@ -102,6 +102,9 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: ask.run(Logistic(), step=1.0), "Logistic has no parameter 'step'"),
     (lambda: ask.run(lambda r: Logistic(r)), "needs a value of r; give for example r=1.0"),
     (lambda: ask.run(Logistic, r=float("nan")), "r = nan is no number"),
+    (lambda: ask.run("cubic", a=1e308), "a = 1e+308 is too large to compute with"),
+    (lambda: ask.run("phase-retrieval", a=1.1, gamma=0.0), "gamma = 0.0 is out of range"),
+    (lambda: ask.run("quadratic", seed=0.5), "seed = 0.5 is not whole"),
     (lambda: ask.run(3, r=1.0), "3 is no system"),
     (lambda: ask.run(None), "None is no system"),
     (lambda: ask.run(Logistic, steps="10"), "steps = '10' is no horizon"),
@@ -149,6 +152,10 @@ def test_what_is_right_passes() -> None:
         request.contract(system, "float64")
     assert tp.diagram(Sized, m=tp.values([2, 3]), r=tp.linspace(1, 3, 3), steps=64).codes.shape == (2, 3)
     assert tp.diagram("cubic", a=tp.linspace(0, 1e10, 3), steps=64).phases["divergent"] > 0  # beyond integers of 32 bits
+
+
+def test_starts_near_the_end_of_the_numbers_end_without_a_warning() -> None:
+    assert tp.run("quadratic-1d", eps=0.1, z=1e300, T=1e308, steps=400).phase == "divergent"
 
 
 def test_a_class_with_a_name_of_the_catalogue_is_the_users_own() -> None:
