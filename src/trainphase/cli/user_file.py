@@ -102,8 +102,8 @@ def system(reference: str) -> SystemInfo:
     full = path.resolve()
     made = FromFile(str(full), attribute, hashlib.sha256(full.read_bytes()).hexdigest())
     found = made.found()
+    given = _defaults(found).items()  # which refuses what is no system
     whole = _whole_numbers(found)
-    given = _defaults(found).items()
     params = tuple(_param(key, default, key in whole) for key, default in given if not isinstance(default, bool))
     if not params:
         raise RequestError(f"the system {shown(reference)} has no parameters; give its class fields, such as rate: float")

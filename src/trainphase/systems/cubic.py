@@ -16,7 +16,6 @@ import numpy as np
 from trainphase.errors import RequestError
 from trainphase.system import Map
 
-
 # The bound of an escape, 5 + 2 a, is a number in single precision too.
 LARGEST = 1e37
 
@@ -88,7 +87,7 @@ class Cubic(Map):
         if np.any(a < 0):
             raise RequestError(f"a = {float(a.min()):g} is negative; a is a scaled step size and starts at 0")
         if np.any(a > LARGEST):
-            raise RequestError(f"a = {float(a.max()):g} is too large to compute with; all runs diverge from a = 2 on, so give less")
+            raise RequestError(f"a = {float(a.max()):g} is too large to compute with; from 2 on all diverges, so give less")
         if self.z0 is not None and not np.all(np.isfinite(np.asarray(self.z0))):
             raise RequestError("z0 is not a finite number; give a start such as 0.5, or leave z0 out for all starts")
 
