@@ -58,8 +58,8 @@ def run(
         raise RequestError(f"{ranged[0]} is a range, and a run has one value of it; give a number, or use diagram")
     name, factory = request.factory(system)
     words = request.words(built := request.build(factory, name, params), name, vocabulary)
-    request.contract(built, dtype)
-    observables = (observables,) if isinstance(observables, str) else observables
+    request.contract(built, dtype, words)
+    observables = tuple(observables) if isinstance(observables, tuple | list) else (observables,)
     return verbs.run(
         name, built, request.shown(system, params, built), steps=request.horizon(words, steps, 4096), starts=starts, dtype=dtype,
         vocabulary=words, observables=catalog.measured(system, observables), progress=progress, command=command, flags=flags,
@@ -125,8 +125,8 @@ def diagram(
     for axis in axes:
         points *= len(axis.values)
     sample = request.build(factory, name, {**fixed, **{a.name: module.native(a.values[-1]) for a in axes}})
-    request.contract(sample, dtype)
     words = request.words(sample, name, vocabulary)
+    request.contract(sample, dtype, words)
     samples = 0 if refine else module.samples_for(points, starts)
     observe = request.observed(observables)
     recipe = Recipe(factory, fixed, request.horizon(words, steps, 8192), starts, dtype, samples, words, observe)
@@ -192,8 +192,8 @@ def boundary(
     lo, hi = (value.lo, value.hi) if isinstance(value, Axis) else value
     fixed = {k: v for k, v in params.items() if k not in ranges}
     sample = request.build(factory, name, {**fixed, key: float(hi)})
-    request.contract(sample, dtype)
     words, network = request.words(sample, name, vocabulary), getattr(sample, "costly", False)
+    request.contract(sample, dtype, words)
     usual = SCAN_REGIME if words == "regime" else SCAN_NETWORK if network else SCAN
     points, tol = points or usual[0], tol or usual[1] * ((hi - lo) if network else 1.0)
     # A range that is empty is refused first.
@@ -225,8 +225,8 @@ def _curve(
             axes.append(Axis(key, float(lo), float(hi), 2, "log" if log else "linear"))
     fixed = {k: v for k, v in params.items() if k not in {a.name for a in axes}}
     sample = request.build(factory, name, {**fixed, **{a.name: float(a.hi) for a in axes}})
-    request.contract(sample, dtype)
     words = request.words(sample, name, vocabulary)
+    request.contract(sample, dtype, words)
     recipe = Recipe(factory, fixed, request.horizon(words, steps, 16384), starts, dtype, samples=0, vocabulary=words)
     return tracing.boundary(
         name, recipe, (axes[0], axes[1]), tol=tol or 1e-10, near=near, between=between, scan=points or tracing.SCAN,

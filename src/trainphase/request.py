@@ -142,11 +142,12 @@ def horizon(words: str, steps: int | None, usual: int) -> int:
     return max(usual, EDGE_STEPS) if words in ("edge", "regime") else usual
 
 
-def contract(system: Any, dtype: str) -> None:
+def contract(system: Any, dtype: str, words: str) -> None:
     """Raise RequestError where a system of the user's breaks what every verb relies on; nothing is computed.
 
-    ``init`` gives floats, ``step`` (of a Flow ``velocity``) keeps their structure, shapes and types, and loss and escape are
-    single numbers. What the user's own code raises beside that comes through. ``trainphase.testing.check_system`` asks more.
+    ``init`` gives floats, ``step`` (of a Flow ``velocity``) keeps their structure, shapes and types, loss and escape are single
+    numbers, and what is read in the edge vocabulary has a curvature. What the user's own code raises beside that comes
+    through. ``trainphase.testing.check_system`` asks more.
     """
     import jax
 
@@ -160,6 +161,9 @@ def contract(system: Any, dtype: str) -> None:
         if isinstance(leaf, str):
             where = jax.tree_util.keystr(path)
             raise RequestError(f"{what}{where} = {leaf!r:.80} is no number; mark the field equinox.field(static=True)")
+    if words == "edge" and not hasattr(system, "curvature"):
+        remedy = "write curvature(state), step size times the top kernel eigenvalue (of a Flow, that of step size 1)"
+        raise RequestError(f"{what} has no curvature, which the edge vocabulary reads; {remedy}")
     with precision(dtype):
         ready = as_leaves(system, dtype)
 
@@ -200,7 +204,7 @@ def check_run(steps: int | None, starts: int, dtype: str) -> None:
 
 
 def _whole(value: Any) -> bool:
-    return bool(isinstance(value, int | float | np.integer) and 1 <= value <= MOST and int(value) == value)
+    return isinstance(value, int | np.integer) and 1 <= int(value) <= MOST
 
 
 def check_refinement(refine: bool, tol: float | None, audit: int | None) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import trainphase as tp
 from trainphase.engine.bisect import AUDIT, SECTIONS, Scan, search
+from trainphase.verbs import BoundaryResult
 
 Labels = Callable[[np.ndarray], np.ndarray]
 UNDECIDED = 9
@@ -249,6 +250,7 @@ def test_a_label_at_a_single_value_is_no_phase() -> None:
     """The border T = 4 of linear-net is met exactly from 2:8; its run is bounded there and nowhere beside it. No tolerance: the
     bracket must hold the theory's value."""
     found = tp.boundary("linear-net", T=(3.0, 5.0), z=0.3, y=0.0, vocabulary="edge", points=9, steps=4096)
+    assert isinstance(found, BoundaryResult)
     last = found.crossings[-1]
     assert last.between == ("flat", "divergent") and abs(last.at - 4.0) <= last.width < 1e-8 and last.theory == 4.0
     assert not any("bounded" in c.between for c in found.crossings)

@@ -70,6 +70,16 @@ class Empty(Logistic):
         return None
 
 
+class Flowing(tp.Flow):
+    k: float = 1.0
+
+    def init(self) -> Any:
+        return jnp.ones(2)
+
+    def velocity(self, t: Any, state: Any) -> Any:
+        return -self.k * state
+
+
 class Sized(Positive):
     m: int = eqx.field(static=True, default=2)
 
@@ -119,6 +129,9 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: ask.run(Nowhere), "Nowhere has no init(); return the state"),
     (lambda: ask.run(Named), "Named.kind = 'a' is no number; mark the field"),
     (lambda: ask.run(Wide), "Wide.loss(state) has shape (2,); return a single number"),
+    (lambda: ask.run(Logistic, steps=1e4), "steps = 10000.0 is no horizon"),
+    (lambda: ask.run(Flowing), "Flowing has no curvature, which the edge vocabulary reads; write curvature(state)"),
+    (lambda: ask.diagram(Flowing, k=ask.linspace(1, 2, 3)), "Flowing has no curvature"),
     (lambda: ask.run(Empty), "Empty.residual(state) is None; return an array"),
     (lambda: ask.run(Logistic, observables="los"), "there is no observable 'los'"),
     (lambda: ask.run(Logistic, observables=("loss",)), "'loss' is built in and recorded wherever"),
@@ -149,7 +162,7 @@ def test_a_sentence_and_no_trace_of_jax(wrong: Any, text: str) -> None:
 
 def test_what_is_right_passes() -> None:
     for system in (Logistic(), Positive(), Sized(), tp.systems.Cubic(), tp.descent(problem(net), lr=0.1)):
-        request.contract(system, "float64")
+        request.contract(system, "float64", "training")
     assert tp.diagram(Sized, m=tp.values([2, 3]), r=tp.linspace(1, 3, 3), steps=64).codes.shape == (2, 3)
     assert tp.diagram("cubic", a=tp.linspace(0, 1e10, 3), steps=64).phases["divergent"] > 0  # beyond integers of 32 bits
 
