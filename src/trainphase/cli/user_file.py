@@ -116,6 +116,11 @@ def _defaults(found: Any) -> dict[str, Any]:
     if is_dataclass(found) and inspect.isclass(found):
         return {f.name: None if f.default is MISSING else f.default for f in fields(found) if f.init}
     if is_dataclass(found):
+        from trainphase.system import System
+
+        if not isinstance(found, System):
+            kind, remedy = type(found).__name__, "name a Map or Flow; of a Problem p, what trainphase.descent(p) makes"
+            raise RequestError(f"a {kind} is no system; {remedy}")
         values = {f.name: getattr(found, f.name) for f in fields(found)}
         return {k: float(v) for k, v in values.items() if getattr(v, "shape", None) == () or isinstance(v, int | float)}
     if not callable(found):
