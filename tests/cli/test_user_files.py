@@ -58,7 +58,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["boundary", "own.py:Wrong", "r=0:1"], 1, "own.py, line 20, failed (AttributeError:"),
         (["run", "own.py:made"], 1, "own.py, line 32, failed (ValueError: no luck); mend it"),
         (["run", "own.py:Shrinks"], 2, "the state is float64 (2,) in init() and float64 () after step"),
-        (["run", "own.py:problem", "lr=0.1"], 2, "a Problem is no system; name a Map or Flow; of a Problem p, what trainphase.descent"),
+        (["run", "own.py:problem", "lr=0.1"], 2, "a Problem is no system; name a Map or Flow; of a Problem p,"),
         (["run", "own.py:Size"], 2, "own.py has no Size; the nearest is Sized"),
         (["run", "own.py:Sized", "m=2.5"], 2, "m must be a whole number"),
         (["run", "own.py"], 2, "own.py names no system; give one of trainphase list systems, or of your own FILE.py:NAME"),
