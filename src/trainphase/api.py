@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # Of a search for boundaries: points of the scan, width of a result (of networks a share of the range) and horizon. A run of
 # a small network takes a second at this horizon, which is that of a diagram, and its phase is a matter of a percent of lr.
+MOST_SCAN = 2**20
 SCAN, SCAN_REGIME, SCAN_NETWORK = (256, 1e-10, 131072), (9, 0.01, None), (33, 1e-3, 8192)
 
 
@@ -56,6 +58,8 @@ def run(
         raise RequestError(f"{ranged[0]} is a range, and a run has one value of it; give a number, or use diagram")
     name, factory = request.factory(system)
     words = request.words(built := request.build(factory, name, params), name, vocabulary)
+    request.contract(built, dtype, words)
+    observables = tuple(observables) if isinstance(observables, tuple | list) else (observables,)
     return verbs.run(
         name, built, request.shown(system, params, built), steps=request.horizon(words, steps, 4096), starts=starts, dtype=dtype,
         vocabulary=words, observables=catalog.measured(system, observables), progress=progress, command=command, flags=flags,
@@ -110,9 +114,7 @@ def diagram(
     name, factory = request.factory(system)
     axes = [request.axis(system, key, v) for key, v in params.items() if isinstance(v, AxisType)]
     fixed = {k: v for k, v in params.items() if not isinstance(v, AxisType)}
-    drawn = [a for a in axes if a.name != SEED] or axes
-    if not 1 <= len(drawn) <= 2:
-        raise RequestError(f"a diagram has one or two axes besides seeds, not {len(drawn)}; give ranges such as a=0:2.2:512")
+    request.drawn(axes, fixed)
     if seeds > 1:
         if SEED in params:
             raise RequestError("seed is given twice; leave out either seeds or seed")
@@ -124,15 +126,14 @@ def diagram(
         points *= len(axis.values)
     sample = request.build(factory, name, {**fixed, **{a.name: module.native(a.values[-1]) for a in axes}})
     words = request.words(sample, name, vocabulary)
+    request.contract(sample, dtype, words)
     samples = 0 if refine else module.samples_for(points, starts)
-    observe = tuple(catalog.observable(o).name for o in dict.fromkeys(observables))
+    observe = request.observed(observables)
     recipe = Recipe(factory, fixed, request.horizon(words, steps, 8192), starts, dtype, samples, words, observe)
     shown = {k: v for k, v in request.shown(system, fixed, sample).items() if k not in {a.name for a in axes}}
     if not isinstance(system, str) and not callable(system):
         shown = request.fields(system) | shown
-    code = getattr(system, "sha256", None)
-    if code is not None:  # of a user's file, which decides the numbers too
-        shown["file_sha256"] = code
+    shown |= request.code_of(system, sample)
     task = (name, recipe, axes, overlay.lines(sample, axes), verbs.provenance(sample, dtype, command, flags), store)
     if not refine:
         return module.compute(*task, executor, progress, shown, part=part)
@@ -175,8 +176,8 @@ def boundary(
         raise RequestError(f"of = {of!r} is unknown; give phase or period")
     if tol is not None and not tol > 0:
         raise RequestError(f"tol = {tol} is no width; give a number above 0, for example 1e-9")
-    if points is not None and points < 2:
-        raise RequestError(f"points = {points} make no scan; give at least 2, for example 256")
+    if points is not None and not (isinstance(points, Integral) and 2 <= points <= MOST_SCAN):
+        raise RequestError(f"points = {points!r} make no scan; give a whole number from 2 to {MOST_SCAN}, for example 256")
     params = request.values(params)
     name, factory = request.factory(system)
     ranges = {k: v for k, v in params.items() if isinstance(v, Axis | tuple) and k != "search"}
@@ -184,7 +185,7 @@ def boundary(
         return _curve(name, factory, params, of=of, tol=tol, points=points, steps=steps, starts=starts, dtype=dtype,
                       vocabulary=vocabulary, near=near, between=between, report=report)  # fmt: skip
     if len(ranges) != 1:
-        raise RequestError(f"a boundary is searched along one parameter or two, not {len(ranges)}; give for example a=0.5:2.2")
+        raise RequestError(f"a boundary is searched along one parameter or two, not {len(ranges)}; give for example a=(0.5, 2.2)")
     if near is not None or between is not None:
         raise RequestError("near and between choose a boundary in the plane of two ranges; leave them out, or give two ranges")
     (key, value), = ranges.items()
@@ -192,6 +193,7 @@ def boundary(
     fixed = {k: v for k, v in params.items() if k not in ranges}
     sample = request.build(factory, name, {**fixed, key: float(hi)})
     words, network = request.words(sample, name, vocabulary), getattr(sample, "costly", False)
+    request.contract(sample, dtype, words)
     usual = SCAN_REGIME if words == "regime" else SCAN_NETWORK if network else SCAN
     points, tol = points or usual[0], tol or usual[1] * ((hi - lo) if network else 1.0)
     # A range that is empty is refused first.
@@ -222,7 +224,9 @@ def _curve(
             log = isinstance(value, Axis) and value.scale == "log"
             axes.append(Axis(key, float(lo), float(hi), 2, "log" if log else "linear"))
     fixed = {k: v for k, v in params.items() if k not in {a.name for a in axes}}
-    words = request.words(request.build(factory, name, {**fixed, **{a.name: float(a.hi) for a in axes}}), name, vocabulary)
+    sample = request.build(factory, name, {**fixed, **{a.name: float(a.hi) for a in axes}})
+    words = request.words(sample, name, vocabulary)
+    request.contract(sample, dtype, words)
     recipe = Recipe(factory, fixed, request.horizon(words, steps, 16384), starts, dtype, samples=0, vocabulary=words)
     return tracing.boundary(
         name, recipe, (axes[0], axes[1]), tol=tol or 1e-10, near=near, between=between, scan=points or tracing.SCAN,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from trainphase.errors import RequestError
 
+MOST_POINTS = 2**26
 SCALES = ("linear", "log", "list")
 # The parameter over which a diagram repeats: its values are an ensemble, and no axis of a figure.
 SEED = "seed"
@@ -40,7 +42,14 @@ class Axis:
         if self.scale == "list":
             if not self.listed:
                 raise RequestError(f"{label}: the list of values is empty; give at least one value")
+            if not np.all(np.isfinite(self.listed)):
+                raise RequestError(f"{label}: a value of the list is not finite; give finite numbers")
+            if len(set(self.listed)) < len(self.listed):
+                twice = next(v for k, v in enumerate(self.listed) if v in self.listed[:k])
+                raise RequestError(f"{label}: {twice:g} is listed twice; list each value once")
             return
+        if self.n > MOST_POINTS:
+            raise RequestError(f"{label}: {self.n} points are too many; give at most {MOST_POINTS}")
         if self.n < 2:
             raise RequestError(f"{label}: {self.n} points make no range; give at least 2, for example 256")
         if not self.lo < self.hi:
@@ -92,12 +101,18 @@ class Axis:
 
 def linspace(lo: float, hi: float, n: int) -> Axis:
     """A linear axis of n values from lo to hi, for :func:`trainphase.diagram`."""
-    return Axis("", float(lo), float(hi), int(n), "linear")
+    return _range(lo, hi, n, "linear")
 
 
 def logspace(lo: float, hi: float, n: int) -> Axis:
-    """A logarithmic axis of n values from lo to hi, for :func:`trainphase.diagram`."""
-    return Axis("", float(lo), float(hi), int(n), "log")
+    """A logarithmic axis of n values from lo to hi (both are the ends themselves, not exponents), for a diagram."""
+    return _range(lo, hi, n, "log")
+
+
+def _range(lo: Any, hi: Any, n: Any, scale: str) -> Axis:
+    if not all(isinstance(x, Real) for x in (lo, hi, n)) or n % 1 != 0:
+        raise RequestError(f"axis: {lo!r}, {hi!r}, {n!r} make no range; give two ends and a whole number of points")
+    return Axis("", float(lo), float(hi), int(n), scale)
 
 
 def check_tolerance(asked: str, tol: float, lo: float, hi: float) -> None:
@@ -108,7 +123,10 @@ def check_tolerance(asked: str, tol: float, lo: float, hi: float) -> None:
 
 def values(items: Sequence[float]) -> Axis:
     """An axis through the listed values: ``items`` are numbers, kept in their order."""
-    listed = tuple(float(v) for v in items)
+    try:
+        listed = tuple(float(v) for v in items)
+    except (TypeError, ValueError):
+        raise RequestError(f"axis: {items!r:.80} is no list of numbers; give for example [0.1, 0.5, 1.0]") from None
     if not listed:
         raise RequestError("axis: the list of values is empty; give at least one value")
     return Axis("", min(listed), max(listed), len(listed), "list", listed=listed)

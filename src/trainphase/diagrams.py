@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainphase import _html, boundaries, extensions
-from trainphase.axes import Axis
+from trainphase.axes import MOST_POINTS, Axis
 from trainphase.engine.lattice import Tiling, default_tile
 from trainphase.engine.store import Field, Store
 from trainphase.engine.sweep import Progress, Report, sweep
@@ -37,7 +37,6 @@ MOST_SAMPLES = 2**21
 SCALAR_TILE, VECTOR_TILE = 2048, 1024
 # Ladders of widths take a second or more each.
 LADDER_TILE = 4
-MOST_POINTS = 2**26
 
 _TRAINING = (
     Field("period", "float32", np.nan, "steps", "period of the attractor"),
@@ -255,9 +254,9 @@ class Tile:
 
 
 def native(value: Any) -> Any:
-    """The number as Python has it, whole ones as int."""
+    """The number as Python has it, whole ones as int; a float where JAX's integers of 32 bits do not reach."""
     number = float(value)
-    return int(number) if number.is_integer() else number
+    return int(number) if number.is_integer() and abs(number) < 2**31 else number
 
 
 def _frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -40,6 +40,11 @@ def report(system: System) -> dict[str, Any]:
     For regression: ``a`` of every sample, ``a_max``, whether the inputs are ``orthogonal`` (only then is the reduction
     to the cubic map exact), and ``a_effective`` = half of step size times top kernel eigenvalue at the solution.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # of starts near the end of the numbers
+        return _report(system)
+
+
+def _report(system: System) -> dict[str, Any]:
     if system.theory == "cubic":
         a = float(np.asarray(system.a))  # pyright: ignore[reportAttributeAccessIssue]
         return {"a": a, "a_max": a, "phase": cubic.phase(a) if a > 0 else None}

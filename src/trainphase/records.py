@@ -7,6 +7,8 @@ a ladder of widths and seeds.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,6 +84,8 @@ def batchable(system: System, name: str) -> bool:
         return True
     if name in getattr(system, "rebuilt", ()):
         return False  # data that the factory drew depend on it
+    if any(f.name == name and f.metadata.get("static") for f in dataclasses.fields(system)):
+        return False
     value = getattr(system, name, None)
     return isinstance(value, float | int | np.ndarray | jax.Array) and np.ndim(value) == 0
 
@@ -96,8 +100,22 @@ def with_values(system: System, values: Mapping[str, np.ndarray], dtype: str) ->
         # A field that is None (cubic's z0) becomes a leaf here, hence is_leaf.
         fields = [np.asarray(values[n], dtype) for n in names]
         system = eqx.tree_at(lambda s: [getattr(s, n) for n in names], system, fields, is_leaf=lambda x: x is None)
-    system.check()
+    _check(system, names)
     return as_leaves(system, dtype), names
+
+
+def _check(system: System, names: tuple[str, ...]) -> None:
+    """The system's own check; of one that is written for single numbers, as a user's may be, value by value."""
+    try:
+        system.check()
+    except ValueError:
+        if not names:
+            raise
+        for row in zip(*(getattr(system, n) for n in names), strict=True):
+            one = copy.copy(system)
+            for name, value in zip(names, row, strict=True):
+                object.__setattr__(one, name, float(value))
+            one.check()
 
 
 def answer(recipe: Recipe, system: System, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -58,7 +58,9 @@ class System(eqx.Module):
 class Map(System):
     """A discrete rule ``state -> step(state)``; subclass it with fields for the parameters.
 
-    Fields are parameters: a plain float may become an axis of a diagram. Any pytree of float arrays is a state.
+    Fields are parameters: a plain float may become an axis of a diagram. One that decides a shape, such as a width, is
+    written ``m: int = equinox.field(static=True, default=8)`` and may be an axis, too: each value is compiled by itself.
+    Any pytree of float arrays is a state.
 
     For developers
     --------------
@@ -163,7 +165,8 @@ class Flow(System):
 
     For developers
     --------------
-    Write ``init`` and ``velocity``; ``residual``, ``loss``, ``curvature``, ``admissible``, ``check`` are as for Map.
+    Write ``init``, ``velocity`` and ``curvature(state)``, the top kernel eigenvalue (the step size is 1), which the edge
+    vocabulary reads; ``residual``, ``loss``, ``admissible``, ``check`` are as for Map.
     """
 
     vocabularies: ClassVar[tuple[str, ...]] = ("edge",)

@@ -61,6 +61,8 @@ def run(
     system.check()
     for observable in observables:
         check_needs(observable, system)
+        if any(observable.name == o.name for o in STANDARD):
+            raise RequestError(f"the observable {observable.name!r} has the name of a built-in one; give yours another")
     if not np.all(system.admissible()):
         given = ", ".join(f"{k} = {params[k]:g}" for k in ("z", "T", "E", "y", "eps") if isinstance(params.get(k), float | int))
         raise RequestError(f"{name} has no start with {given}: the curvature is too small for the residual; raise T")
@@ -248,10 +250,11 @@ def boundary(
     few = {"sections": FEW_SECTIONS, "audit": FEW_AUDIT} if getattr(system, "costly", False) else {}
     undecided = recipe.words.undecided if of == "phase" else -1
     scan = search(ask, axis.lo, axis.hi, points, tol, undecided, expect=expect, **few)
+    whole = _without_points(scan.brackets, 1e-8 * (axis.hi - axis.lo))
     if of == "phase" and recipe.words is TRAINING:
-        crossings, windows = _sort_phases(scan.brackets, recipe, system, axis)
+        crossings, windows = _sort_phases(whole, recipe, system, axis)
     elif of == "phase":
-        crossings, windows = [_crossing(b, recipe.words.label) for b in scan.brackets], []
+        crossings, windows = [_crossing(b, recipe.words.label) for b in whole], []
     else:
         # Where the periods on either side are separated by a stretch without one, neither gives way to the other.
         sharp = [b for b in scan.brackets if b.width <= max(100 * tol, 1e-7 * (axis.hi - axis.lo))]
@@ -278,6 +281,22 @@ def records_at(
         pieces.append({key: v[:here] for key, v in answer(recipe, system, batch).items()})
         report(k + here)
     return {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
+
+
+def _without_points(brackets: tuple[Bracket, ...], narrow: float) -> tuple[Bracket, ...]:
+    """The changes, with one for two where a label between two others holds at a single value alone, as on the border itself.
+
+    A search by halves falls on round numbers, and so on borders of the theory; what runs do there they do nowhere else.
+    ``narrow`` is the width, in units of the parameter, up to which two changes may be taken for one.
+    """
+    out: list[Bracket] = []
+    for b in brackets:
+        a = out[-1] if out else None
+        if a is not None and a.hi == b.lo and a.right == b.left and a.left != b.right and b.hi - a.lo <= narrow:
+            out[-1] = replace(a, hi=b.hi, right=b.right, last=b.last)
+        else:
+            out.append(b)
+    return tuple(out)
 
 
 def _crossing(b: Bracket, label: Callable[[int], str]) -> Crossing:

@@ -141,7 +141,7 @@ def test_a_page_of_help_loads_the_system(site: Path, tmp_path: Path) -> None:
         ("observables", "mine", "odd:NUMBER", "run cubic --observe mine", "make it a trainphase.observable.Observable"),
         ("classifiers", "mine", "odd:NUMBER", "run cubic --vocabulary mine", "make it a trainphase.phase.Classifier"),
         ("classifiers", "mine", "missing:X", "run cubic --vocabulary mine", "cannot be loaded (ModuleNotFoundError"),
-        ("systems", "quux", "odd:NUMBER", "run quxx", "give one of cubic"),
+        ("systems", "quux", "odd:NUMBER", "run quxx", "the nearest is quux, of cubic"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_in_a_sentence(

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import trainphase as tp
 from trainphase.engine.bisect import AUDIT, SECTIONS, Scan, search
+from trainphase.verbs import BoundaryResult
 
 Labels = Callable[[np.ndarray], np.ndarray]
 UNDECIDED = 9
@@ -164,6 +166,7 @@ def test_all_labels_between_two_scan_points_are_found() -> None:
     st.sampled_from([2, 5, 20]),
 )
 @example([120, 240], [3, 0, 2] + [0] * 8, 2)
+@example([0, 1, 27, 100, 101, 102, 109, 200], [0, 1, 2, 1, 0, 0, 0, 1, 2, 0, 0], 5)
 def test_whatever_the_labels_the_brackets_are_sound(where: list[int], codes: list[int], points: int) -> None:
     """Coarse scans of arbitrary labels may miss changes, but what is reported is there, in order, and apart."""
     label = steps([(k + 0.37) / 400 for k in where], codes[: len(where) + 1])
@@ -241,3 +244,13 @@ def test_a_planted_shift_is_seen() -> None:
     """The checks above can fail: a bracket about another place does not hold the step."""
     (b,) = search(steps([0.3 + 2 * TOL], [0, 1]), 0.0, 1.0, 16, TOL).brackets
     assert not b.lo < 0.3 <= b.hi
+
+
+def test_a_label_at_a_single_value_is_no_phase() -> None:
+    """The border T = 4 of linear-net is met exactly from 2:8; its run is bounded there and nowhere beside it. No tolerance: the
+    bracket must hold the theory's value."""
+    found = tp.boundary("linear-net", T=(3.0, 5.0), z=0.3, y=0.0, vocabulary="edge", points=9, steps=4096)
+    assert isinstance(found, BoundaryResult)
+    last = found.crossings[-1]
+    assert last.between == ("flat", "divergent") and abs(last.at - 4.0) <= last.width < 1e-8 and last.theory == 4.0
+    assert not any("bounded" in c.between for c in found.crossings)

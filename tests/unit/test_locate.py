@@ -77,6 +77,15 @@ def test_the_output_of_a_wide_layer_counts() -> None:
     assert three("he", width=50, inputs=8).scales == {"alpha": 1.0, "beta1": 0.5, "beta2": 0.2, "beta3": 0.2}
 
 
+def test_the_smallest_width_has_a_slope() -> None:
+    """It was refused, as a width a little below it, from which the slope is taken. Slopes are smooth in the width: from 2 to 3
+    they move by no more than the slope of either."""
+    at, next_ = (two("he", width=m, inputs=4).slope_at_width for m in (2, 3))
+    assert abs(at - next_) < abs(next_)
+    deep, wider = (three("he", width=m, inputs=4).slope_at_width for m in (2, 3))
+    assert all(abs(deep[name] - wider[name]) < abs(wider[name]) for name in deep)
+
+
 def test_other_spellings() -> None:
     for word, name in (
         ("Glorot_Uniform", "xavier"),

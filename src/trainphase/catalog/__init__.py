@@ -5,6 +5,7 @@ A test holds each entry against the signature of its factory, and each observabl
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ def observable(name: str) -> Any:
     from trainphase.observable import named  # which loads JAX
 
     extensions.check_name(extensions.OBSERVABLES, name, own=name in OBSERVABLES)
+    if name in OBSERVABLES:
+        raise RequestError(f"the observable {name!r} is built in and recorded wherever the system has it; leave it out")
     return named(name)
 
 
@@ -48,7 +51,10 @@ def system(name: str) -> SystemInfo:
     extensions.check_name(extensions.SYSTEMS, name, own=name in known)
     info = known.get(name) or extensions.load(extensions.SYSTEMS, name, SystemInfo)
     if info is None:
-        raise RequestError(f"there is no system {name!r}; give one of {', '.join([*known, *third_party()])}")
+        names = [*known, *third_party()]
+        near = difflib.get_close_matches(name.lower(), names, 1, 0.5)
+        hint = f"the nearest is {near[0]}, of" if near else "give one of"
+        raise RequestError(f"there is no system {name!r}; {hint} {', '.join(names)}")
     if info.name != name:
         raise RequestError(f"the system {name!r} of another package calls itself {info.name!r}; give it one name")
     return info

@@ -22,9 +22,10 @@ import click
 from trainphase import catalog
 from trainphase._version import __version__
 from trainphase.cli import boundary, demo, diagnose, diagram, doctor, explore, list_, locate, reproduce, run, status
-from trainphase.cli.options import recorded, system_page
+from trainphase.cli.options import named_system, recorded, system_page
 from trainphase.cli.output import note
 from trainphase.cli.parse import shown
+from trainphase.cli.user_file import MODULE
 from trainphase.errors import RequestError, TrainphaseError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -44,7 +45,7 @@ class Commands(click.Group):
             return self.commands[cmd_name]
         if cmd_name.startswith("-"):
             return None
-        if cmd_name in catalog.systems() or cmd_name in catalog.third_party():
+        if cmd_name in catalog.systems() or cmd_name in catalog.third_party() or ".py:" in cmd_name:
             return _about(cmd_name)
         near = difflib.get_close_matches(cmd_name, self.commands, 1)
         hint = f"the nearest is {near[0]}" if near else "they are " + ", ".join(self.commands)
@@ -55,8 +56,8 @@ def _about(name: str) -> click.Command:
     def show(rest: tuple[str, ...]) -> None:
         if rest:
             told = shown(shlex.join(rest))
-            raise RequestError(f"{name} is a system and no command; give for example trainphase run {name} {told}")
-        click.echo(system_page(catalog.system(name)))
+            raise RequestError(f"{shown(name)} is a system and no command; give for example trainphase run {shown(name)} {told}")
+        click.echo(system_page(named_system(name, "run")))
 
     # Help is shown with or without --help, which is why the option is a flag that changes nothing.
     flag = click.Option(["--help"], is_flag=True, expose_value=False)
@@ -134,7 +135,18 @@ def explain(why: BaseException) -> tuple[int, str]:
         return FAILED, f"the result could not be written or read: {why.strerror or why}{where}"
     if isinstance(why, SystemExit):
         return (why.code if isinstance(why.code, int) else FAILED), ""
-    return FAILED, f"unexpected error ({type(why).__name__}: {why}); please report it with the output of --debug"
+    told = " ".join(str(why).split())
+    place = _in_a_users_file(why)
+    if place:
+        return FAILED, f"{place} failed ({type(why).__name__}: {shown(told, 200)}); mend it"
+    return FAILED, f"unexpected error ({type(why).__name__}: {told}); please report it with the output of --debug"
+
+
+def _in_a_users_file(why: BaseException) -> str:
+    """File and line of the user's own code in which it failed, or nothing where it did not."""
+    lines = [f"{frame.f_code.co_filename.rpartition(os.sep)[2]}, line {number}," for frame, number in
+             traceback.walk_tb(why.__traceback__) if frame.f_globals.get("__name__") == MODULE]  # fmt: skip
+    return lines[-1] if lines else ""
 
 
 def _usage(why: click.ClickException) -> str:

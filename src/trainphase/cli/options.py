@@ -113,9 +113,9 @@ class SystemCommand(click.Command):
         """Parse; but for help on a system, print that and end."""
         if "--help" in args:
             known = {*catalog.systems(), *catalog.third_party()}
-            named = next((a for a in args if a in known), None)
+            named = next((a for a in args if a in known or ".py:" in a), None)
             if named is not None:
-                click.echo(f"{ctx.get_help()}\n\n{system_page(catalog.system(named))}")
+                click.echo(f"{ctx.get_help()}\n\n{system_page(named_system(named, ctx.info_name or 'run'))}")
                 ctx.exit()
         return super().parse_args(ctx, args)
 
@@ -160,6 +160,8 @@ def named_system(name: str | None, verb: str) -> SystemInfo:
         from trainphase.cli import user_file
 
         return user_file.system(name)
+    if ":" in name or name.endswith(".py"):
+        raise RequestError(f"{shown(name)} names no system; give one of trainphase list systems, or of your own FILE.py:NAME")
     return catalog.system(name)
 
 

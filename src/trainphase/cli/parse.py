@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from trainphase.axes import SEED, Axis
+from trainphase.axes import MOST_POINTS, SEED, Axis
 from trainphase.catalog import Param, SystemInfo
 from trainphase.errors import RequestError
 
-MOST_POINTS = 2**26
 MOST_AXES = 2
 LARGEST_WHOLE = 2**53  # the largest up to which float64 holds every whole number
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Any
 
 import click
@@ -50,7 +51,8 @@ def document(path: str, quick: bool = False) -> dict[str, Any]:
         "complete": not missing and not damaged if dense else None, "checked": not quick,
         "writers": writers, "tiles_per_second": rate,
         "seconds_left": missing / rate if rate and missing is not None else None,
-        "command": None if command is None else f"{command} --store {store.path}", "version": store.provenance.get("trainphase"),
+        "command": None if command is None else f"{command} --store {shlex.quote(str(store.path))}",
+        "version": store.provenance.get("trainphase"),
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 import importlib.util
@@ -16,6 +17,9 @@ from trainphase.catalog import Param, SystemInfo
 from trainphase.cli import environment
 from trainphase.cli.parse import shown
 from trainphase.errors import RequestError, TrainphaseError
+
+# What a user's file is called as a module.
+MODULE = "trainphase_user_model"
 
 
 def loaded(reference: str, option: str, what: str) -> Any:
@@ -98,7 +102,9 @@ def system(reference: str) -> SystemInfo:
     full = path.resolve()
     made = FromFile(str(full), attribute, hashlib.sha256(full.read_bytes()).hexdigest())
     found = made.found()
-    params = tuple(_param(key, default) for key, default in _defaults(found).items() if not isinstance(default, bool))
+    given = _defaults(found).items()  # which refuses what is no system
+    whole = _whole_numbers(found)
+    params = tuple(_param(key, default, key in whole) for key, default in given if not isinstance(default, bool))
     if not params:
         raise RequestError(f"the system {shown(reference)} has no parameters; give its class fields, such as rate: float")
     words = getattr(found, "vocabularies", None) or ("training", "edge")
@@ -110,6 +116,11 @@ def _defaults(found: Any) -> dict[str, Any]:
     if is_dataclass(found) and inspect.isclass(found):
         return {f.name: None if f.default is MISSING else f.default for f in fields(found) if f.init}
     if is_dataclass(found):
+        from trainphase.system import System
+
+        if not isinstance(found, System):
+            kind, remedy = type(found).__name__, "name a Map or Flow; of a Problem p, what trainphase.descent(p) makes"
+            raise RequestError(f"a {kind} is no system; {remedy}")
         values = {f.name: getattr(found, f.name) for f in fields(found)}
         return {k: float(v) for k, v in values.items() if getattr(v, "shape", None) == () or isinstance(v, int | float)}
     if not callable(found):
@@ -119,8 +130,18 @@ def _defaults(found: Any) -> dict[str, Any]:
     return {p.name: None if p.default is inspect.Parameter.empty else p.default for p in known}
 
 
-def _param(name: str, default: Any) -> Param:
-    return Param(name, "text" if isinstance(default, str) else "float", default, "of your own system")
+def _whole_numbers(found: Any) -> set[str]:
+    """The parameters that are annotated as int."""
+    if is_dataclass(found):
+        types = {f.name: f.type for f in fields(found)}
+    else:
+        types = {p.name: p.annotation for p in inspect.signature(found).parameters.values()}
+    return {name for name, kind in types.items() if kind in (int, "int")}
+
+
+def _param(name: str, default: Any, whole: bool = False) -> Param:
+    kind = "text" if isinstance(default, str) else "int" if whole else "float"
+    return Param(name, kind, default, "of your own system")
 
 
 def _split(reference: str, option: str, what: str) -> tuple[Path, str]:
@@ -139,15 +160,17 @@ def _named(reference: str, option: str, what: str) -> Any:
     path, attribute = _split(reference, option, what)
     module = _run(path, option)
     if not hasattr(module, attribute):
+        own = [name for name in vars(module) if not name.startswith("_")]
+        near = difflib.get_close_matches(attribute, own, 1, 0.5)
         guarded = ", outside of if __name__ == '__main__'" if "__main__" in path.read_text("utf-8", "replace") else ""
-        what = f"name what it defines{guarded}"
-        raise RequestError(f"{option} {shown(reference)}: {shown(str(path))} has no {shown(attribute)}; {what}")
+        hint = f"the nearest is {near[0]}" if near else f"name what it defines{guarded}"
+        raise RequestError(f"{option} {shown(reference)}: {shown(str(path))} has no {shown(attribute)}; {hint}")
     return getattr(module, attribute)
 
 
 def _run(path: Path, option: str) -> Any:
     """The module of a user's file, which may import what stands beside it."""
-    spec = importlib.util.spec_from_file_location("trainphase_user_model", path.resolve())
+    spec = importlib.util.spec_from_file_location(MODULE, path.resolve())
     assert spec is not None and spec.loader is not None  # so it is for every name that ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up there

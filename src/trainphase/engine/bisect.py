@@ -186,5 +186,16 @@ def search(
             start += inside.size
             active += (_after_audit if auditing else _narrow)(b, inside, mine, undecided)
     unique = {(round(b.lo, 14), round(b.hi, 14), b.left, b.right): b for b in done + active}
-    ordered = tuple(sorted(unique.values(), key=lambda b: b.lo))
-    return Scan(points, codes, ordered, count)
+    return Scan(points, codes, _once(sorted(unique.values(), key=lambda b: b.lo)), count)
+
+
+def _once(ordered: list[Bracket]) -> tuple[Bracket, ...]:
+    """The brackets, with one for two of the same change: an audit may send the search to a change that it is at already."""
+    out: list[Bracket] = []
+    for b in ordered:
+        a = out[-1] if out else None
+        if a is not None and b.lo < a.hi and (a.left, a.right) == (b.left, b.right):
+            out[-1] = replace(a, lo=b.lo, hi=min(a.hi, b.hi))  # the labels at both ends are known, so the change is between
+        else:
+            out.append(b)
+    return tuple(out)

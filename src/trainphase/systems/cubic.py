@@ -16,6 +16,9 @@ import numpy as np
 from trainphase.errors import RequestError
 from trainphase.system import Map
 
+# The bound of an escape, 5 + 2 a, is a number in single precision too.
+LARGEST = 1e37
+
 
 class Cubic(Map):
     """The cubic map at the parameter ``a`` (dimensionless step size), over all starts in (-a, 2) or from ``z0``.
@@ -83,6 +86,8 @@ class Cubic(Map):
             raise RequestError(f"a = {float(a.ravel()[0]):g} is not a finite number; give a between 0 and about 3")
         if np.any(a < 0):
             raise RequestError(f"a = {float(a.min()):g} is negative; a is a scaled step size and starts at 0")
+        if np.any(a > LARGEST):
+            raise RequestError(f"a = {float(a.max()):g} is too large to compute with; from 2 on all diverges, so give less")
         if self.z0 is not None and not np.all(np.isfinite(np.asarray(self.z0))):
             raise RequestError("z0 is not a finite number; give a start such as 0.5, or leave z0 out for all starts")
 

@@ -118,4 +118,5 @@ def phase_retrieval(
         noise_train=draw(seed, 2, n), state0=init_scale * draw(seed, 3, dim) / typical, leading=start_flag(start),
         gamma=gamma, c=c, pinv=pinv, branch=np.where(gamma * p + c >= 0, 1.0, -1.0),
     )  # fmt: skip
+    system.check()  # first: at gamma = 0 there is no step size for ``a``
     return step_size(system, lr, a)

@@ -367,8 +367,8 @@ def quadratic(
     if int(D) * int(P) ** 2 > MOST_NUMBERS:
         size = 8 * int(D) * int(P) ** 2 / 2**30
         raise RequestError(f"D = {D} and P = {P} need {size:.3g} GiB for the second derivative; give smaller ones")
-    if int(seed) < 0:
-        raise RequestError(f"seed = {seed} is negative; give a whole number from 0 on")
+    if seed < 0 or seed != int(seed):
+        raise RequestError(f"seed = {seed} is {'negative' if seed < 0 else 'not whole'}; give a whole number from 0 on")
     if symmetry not in SYMMETRIES:
         raise RequestError(f"symmetry = {symmetry!r} is unknown; give one of {', '.join(SYMMETRIES)}")
     if space not in ("parameters", "function"):

@@ -288,10 +288,11 @@ def slope_at(scales: Callable[[float], tuple[float, float]], width: float, targe
 
     It tends to ``slope`` as m grows; near a border of two sectors it lies between their values.
     """
-    # A central difference: error about step^2, and rounding 1e-15 ln m / step.
+    # A central difference: error about step^2, and rounding 1e-15 ln m / step; one-sided at the width of 2, where widths begin.
     at, step = log_width(width), 1e-3
-    up, down = (float(log_relative_distance(v, *scales(v), target)) for v in (at + step, at - step))
-    return (up - down) / (2.0 * step)
+    above, below = at + step, max(at - step, math.log(2.0))
+    up, down = (float(log_relative_distance(v, *scales(v), target)) for v in (above, below))
+    return (up - down) / (above - below)
 
 
 def zero_crossing(gamma_prime: float, widths: Sequence[float], target: float = 1.0) -> float:

@@ -134,5 +134,6 @@ def log_relative_distances(
 def slopes_at(scales: Any, width: float, target: float = 1.0) -> dict[str, float]:
     """d ln RD / d ln m of the rule at a finite width, along ``scales``: ln m -> (ln alpha, ln beta1, ln beta2, ln beta3)."""
     at, step = relu2.log_width(width), 1e-3  # as in relu2.slope_at
-    up, down = (log_relative_distances(v, *scales(v), target=target) for v in (at + step, at - step))
-    return {name: float((up[name] - down[name]) / (2.0 * step)) for name in NORMS}
+    above, below = at + step, max(at - step, math.log(2.0))
+    up, down = (log_relative_distances(v, *scales(v), target=target) for v in (above, below))
+    return {name: float((up[name] - down[name]) / (above - below)) for name in NORMS}
