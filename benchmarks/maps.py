@@ -69,7 +69,7 @@ def diagram(values: int, steps: int) -> tuple[float, Any]:
 def surveyed(values: int, steps: int) -> tuple[float, np.ndarray]:
     """CPU seconds of the survey alone, tile by tile as a diagram runs it, and the exponents."""
     begin = time.process_time()
-    blocks, found = np.asarray(rounded_steps(steps) // (BLOCK * QUARTERS)), []
+    blocks, found = rounded_steps(steps) // (BLOCK * QUARTERS), []
     with precision("float64"):
         for tile in tiles(np.linspace(LOW, HIGH, values)):
             system, batched = with_values(Logistic(), {"r": tile}, "float64")

@@ -65,12 +65,12 @@ def tiles(a: np.ndarray) -> list[np.ndarray]:
 
 def run_survey(a: np.ndarray, steps: int) -> Results:
     """trainphase's statistics kernel over all tiles."""
-    blocks = np.asarray(rounded_steps(steps) // (BLOCK * QUARTERS))
+    blocks = rounded_steps(steps) // (BLOCK * QUARTERS)
     found = []
     with precision("float64"):
         for tile in tiles(a):
             system, batched = with_values(Cubic(a=1.0), {"a": tile}, "float64")
-            out = survey(system, jnp.asarray(starts(tile)), jnp.asarray(blocks), batched, False)
+            out = survey(system, jnp.asarray(starts(tile)), blocks, batched, False)
             found.append(np.asarray(jax.block_until_ready(out)["full"]["lyapunov"]))
     return {"lyapunov": np.concatenate(found)[: len(a)]}
 

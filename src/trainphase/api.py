@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from numbers import Integral
 from pathlib import Path
@@ -29,8 +29,8 @@ SCAN, SCAN_REGIME, SCAN_NETWORK = (256, 1e-10, 131072), (9, 0.01, None), (33, 1e
 
 def run(
     system: Any, *, steps: int | None = None, starts: int = 8, dtype: str = "float64", vocabulary: str | None = None,
-    observables: tuple[Observable | str, ...] = (), progress: Progress | None = None, command: str = "", flags: str = "",
-    **params: Any,
+    observables: Sequence[Observable | str] | Observable | str = (), progress: Progress | None = None, command: str = "",
+    flags: str = "", **params: Any,
 ) -> Trajectory:  # fmt: skip
     """Run a system once and name its phase.
 
@@ -59,10 +59,10 @@ def run(
     name, factory = request.factory(system)
     words = request.words(built := request.build(factory, name, params), name, vocabulary)
     request.contract(built, dtype, words)
-    observables = tuple(observables) if isinstance(observables, tuple | list) else (observables,)
+    chosen = tuple(observables) if isinstance(observables, Sequence) and not isinstance(observables, str) else (observables,)
     return verbs.run(
         name, built, request.shown(system, params, built), steps=request.horizon(words, steps, 4096), starts=starts, dtype=dtype,
-        vocabulary=words, observables=catalog.measured(system, observables), progress=progress, command=command, flags=flags,
+        vocabulary=words, observables=catalog.measured(system, chosen), progress=progress, command=command, flags=flags,
     )  # fmt: skip
 
 

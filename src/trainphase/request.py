@@ -11,7 +11,7 @@ import numbers
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -235,7 +235,7 @@ def observed(observables: Sequence[str] | str) -> tuple[str, ...]:
     """The names of observables that a diagram keeps, each once; they are those of installed packages."""
     asked = (observables,) if isinstance(observables, str) else observables
     for one in asked:
-        if not isinstance(one, str):
+        if not isinstance(cast(object, one), str):
             told = getattr(one, "name", one)
             raise RequestError(f"a diagram keeps observables of installed packages, by name, and {told} is none; give it to run")
     return tuple(catalog.observable(one).name for one in dict.fromkeys(asked))
