@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import threading
 from pathlib import Path
 
 import hypothesis
@@ -20,6 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 jax.config.update("jax_enable_x64", True)
 os.environ["TRAINPHASE_PROGRAMS"] = "off"
+# A script's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # A (n,) that meets an (n, 1) by accident becomes an (n, n) and no error: let it be one.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # No test may open a window.
