@@ -58,6 +58,8 @@ help: ## list the targets
 demo: $(RUN_READY) ## set up and run the main job on real images: a table and a picture of the phases
 	$(BIN)/trainphase demo $(DEMO_ARGS)
 
+# The processes share the cores, so each has one thread of linear algebra: two would wait for each other, spinning.
+test coverage: export OPENBLAS_NUM_THREADS = 1
 test: $(DEV_READY) ## set up and run the tests (without those marked slow or gpu)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 

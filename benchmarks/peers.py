@@ -35,7 +35,7 @@ LIMITS = {
     "kernel-top": "products with J and its transpose, a dozen of them",
     "kernel-whole": "one call and one product a column; there is no blocked form",
     "diagram-small": "tiles, records and the data set, a fixed cost of each diagram",
-    "diagram-large": "the search for cycles in the recorded tails, by Newton's method in each run that may have one",
+    "diagram-large": "a tangent beside each state and two horizons, then the search for cycles in the recorded tails",
     "survey": "a tangent beside each state, and the tails recorded at two horizons",
     "cubic": "states in the second-level cache, loaded and stored every eight steps; recorded tails",
     "refinement": "Python between rounds; arrays of points in each",

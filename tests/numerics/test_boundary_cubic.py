@@ -85,7 +85,7 @@ def test_planted_fault_another_constant_is_seen() -> None:
     assert abs(c.at - 1.3022534377421285) > c.width / 2 + ROUNDING
 
 
-@pytest.mark.parametrize(("lo", "hi", "points"), [(0.5, 2.2, 32), (0.5, 2.2, 64), (1.0, 1.5, 64)])
+@pytest.mark.parametrize(("lo", "hi", "points"), [(0.5, 2.2, 32), (1.0, 1.5, 64)])
 def test_the_accumulation_point_does_not_depend_on_the_scan(lo: float, hi: float, points: int) -> None:
     """Windows above the accumulation point hold scan points of some scans; their ends are not the boundary."""
     result = searched.along("cubic", a=(lo, hi), points=points, steps=32768)

@@ -213,7 +213,7 @@ def test_two_step_view_keeps_the_even_times() -> None:
     assert even.phase == run.phase and even.summary == run.summary
 
 
-@pytest.mark.parametrize("lr", [1e-14, 1e-8, 1.0, 1e6])
+@pytest.mark.parametrize("lr", [1e-14, 1e6])
 @pytest.mark.parametrize("more", [{}, {"space": "function"}, {"flow": "true"}])
 def test_the_step_size_changes_no_label(lr: float, more: dict[str, Any]) -> None:
     """(28): in rescaled widths every step size is the same run, also where the unscaled numbers are huge."""
